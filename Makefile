@@ -1,0 +1,59 @@
+# Everything a developer does here. Needs make and a Python >= 3.11 with venv; the rest is set up in .venv, pinned and hashed.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+# An environment knows its own path: in a checkout that was moved or copied it is made anew.
+STAMP := $(VENV)/.made-for-$(shell pwd | cksum | cut -d ' ' -f 1)
+UV    ?= uv
+ARGS  ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test lint format demo bench constraints clean
+.DELETE_ON_ERROR:
+
+help:  ## show these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(STAMP)  ## set up .venv from constraints.txt; afterwards .venv/bin/postroom is the command
+
+$(STAMP): constraints.txt pyproject.toml
+	@set -eu; \
+	for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	    if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	    echo 'make: no Python >= 3.11 with venv was found (Debian: apt-get install python3-venv); name one: make PYTHON=/path/to/python3' >&2; \
+	    exit 1; \
+	fi; \
+	echo "setting up $(VENV) with $$($$found --version)"; \
+	$$found -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+test: $(STAMP)  ## run the tests; one of them: make test ARGS='tests/pop3 -k stls'
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)  ## ruff (all rules, and the format) and mypy (strict)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP)  ## put the code into the format that lint wants
+	@$(BIN)/ruff check --select I --fix .
+	@$(BIN)/ruff format .
+
+demo: $(STAMP)  ## see it work: a daemon between two loopback servers with sample mail
+	@$(BIN)/postroom demo
+
+bench: $(STAMP)  ## measure a fetch from Dovecot beside mpop, fetchmail and getmail6, where they are installed
+	@$(BIN)/python -m tests.benchmarks.bench_fetch $(ARGS)
+
+# One resolution for every supported Python. The file holds names, versions and hashes: no address, no path.
+constraints:  ## pin the newest releases that pyproject.toml allows (needs uv)
+	@printf 'hatchling\neditables\n' | $(UV) pip compile pyproject.toml - --group dev --extra postgres --universal \
+	    --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet --output-file constraints.txt
+
+clean:  ## remove .venv and everything that tools left behind
+	@rm -rf $(VENV) build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,141 @@
+"""`postroom db`: the database's own care."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from daemon import errors
+from daemon.cli import house, output
+
+VERIFY_MESSAGES = 100  # messages a look: short reads, and a progress that moves
+PRUNE_MESSAGES = 200  # messages a transaction: the daemon's turns at the database come in between
+
+
+@click.group()
+def db() -> None:
+    """Upgrade, verify, reindex or prune the database."""
+
+
+@db.command()
+def upgrade() -> None:
+    """Make the database, or migrate it to this version."""
+    url = house.settings().database_url
+    from daemon.store import upgrade as upgrading
+    from daemon.store.database import Database
+
+    database = Database(url)
+    try:
+        before, after = upgrading.upgrade(database)
+    finally:
+        database.dispose()
+    if before == after:
+        click.echo(f"{database.shown} is current (revision {after})")
+    else:
+        click.echo(f"{database.shown} is now at revision {after} ({f'was {before}' if before else 'new'})")
+
+
+@db.command()
+@click.option("--account", metavar="NAME", help="Only messages of this account.")
+@output.json_option
+@click.pass_context
+def verify(ctx: click.Context, account: str | None, as_json: bool) -> None:
+    """Compare every archived message with its SHA-256.
+
+    Lists those that are not what was received. The exit code is 0 only if there are none.
+    """
+    from daemon.store import archive
+
+    read, broken = 0, []
+    with house.archive() as database, output.progress("messages") as advance:
+        with database.reading() as conn:
+            total = archive.count(conn, account=account)
+        after = 0
+        while True:
+            with database.reading() as conn:
+                ids = archive.ids(conn, account=account, after=after, limit=VERIFY_MESSAGES)
+                broken += sorted(set(ids) - archive.proven(conn, ids))
+            if not ids:
+                break
+            after, read = ids[-1], read + len(ids)
+            if advance is not None:
+                advance("verify", read, max(read, total))
+        with database.reading() as conn:
+            rows = [archive.get(conn, one) for one in broken]
+    if as_json:
+        output.print_json(
+            {"id": one.id, "account": one.account, "uidl": one.uidl, "sha256": one.sha256, "subject": one.subject}
+            for one in rows
+        )
+    elif rows:
+        output.print_table(
+            ("id", "account", "uidl", "subject"),
+            [(str(one.id), one.account, one.uidl or "", one.subject or "") for one in rows],
+            wide="subject",
+        )
+    if not as_json:
+        click.echo(f"{output.count(read, 'message')} read, {len(broken):,} broken", err=bool(rows))
+    if broken:
+        ctx.exit(errors.EX_DATAERR)
+
+
+@db.command()
+def reindex() -> None:
+    """Build columns, attachments and search anew from the sources.
+
+    The daemon may go on running.
+    """
+    loaded = house.settings()
+    from daemon import app
+    from daemon.jobs import index
+
+    with house.working(loaded) as database:
+        context = app.context_of(loaded, database)
+        done = index.reindex(database, now=context.clock, stop=context.stop, progress=context.pulse)
+    click.echo(f"{output.count(done.messages, 'message')} indexed, {done.with_defects:,} with defects")
+
+
+def _age(_ctx: click.Context, option: click.Parameter, text: str) -> timedelta:
+    from daemon import notation
+
+    try:
+        return notation.wait(text)
+    except ValueError as error:
+        why = f" ({error})" if str(error) else ""
+        raise click.BadParameter(f"{text!r} is not an age like 365d{why}.", param=option) from error
+
+
+@db.command()
+@click.option("--older-than", required=True, callback=_age, metavar="AGE", help="Archived longer ago than this: 365d.")
+@click.option("--account", metavar="NAME", help="Only messages of this account.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted (so it is without --yes).")
+@click.option("--yes", is_flag=True, help="Delete.")
+def prune(older_than: timedelta, account: str | None, dry_run: bool, yes: bool) -> None:
+    """Delete messages that were archived long ago.
+
+    Their age counts from the day they were archived, not from their Date field, which anybody can write. The ledger keeps
+    its rows, so that nothing is fetched again. What is deleted here is gone, unless the server still has it.
+    """
+    from daemon.store import archive
+
+    if dry_run and yes:
+        raise click.UsageError("Say --dry-run or --yes, not both.")
+    before = datetime.now(UTC) - older_than
+    with house.archive() as database, output.progress("messages") as advance:
+        with database.reading() as conn:
+            total, octets = archive.prunable(conn, before=before, account=account)
+        what = f"{output.count(total, 'message')} ({output.size(octets)}) archived before {output.moment(before)} UTC"
+        if not yes:
+            click.echo(f"{what} would be deleted" + ("; --yes deletes them" if total else ""))
+            return
+        pruned = 0
+        while True:
+            with database.transaction() as tx:
+                deleted = archive.prune(tx, before=before, account=account, limit=PRUNE_MESSAGES)
+            if not deleted:
+                break
+            pruned += deleted
+            if advance is not None:
+                advance("prune", pruned, max(pruned, total))
+    click.echo(f"{output.count(pruned, 'message')} deleted from the archive")

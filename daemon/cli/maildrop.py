@@ -1,0 +1,92 @@
+"""`postroom maildrop`: look into an account's maildrop on its server. The archive is not touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli import house, output
+
+if TYPE_CHECKING:
+    from daemon.jobs.context import Context
+    from daemon.mail.account import Account
+
+
+@click.group()
+def maildrop() -> None:
+    """List, read and delete messages on a POP3 server.
+
+    A message is named by its UIDL, or as #12 by its number in the listing. POSTROOM_TRACE=all shows what is said.
+    """
+
+
+@contextmanager
+def _surroundings(name: str) -> Iterator[tuple[Account, Context]]:
+    from daemon import app
+
+    loaded = house.settings()
+    account = house.account(loaded, name)
+    with house.working(loaded) as database:
+        yield account, app.context_of(loaded, database)
+
+
+@maildrop.command("list")
+@click.argument("account")
+@output.json_option
+def list_(account: str, as_json: bool) -> None:
+    """List what the server holds now."""
+    from daemon.jobs import maildrop as job
+
+    with _surroundings(account) as (one, context):
+        listing = job.listing(one, context)
+    if as_json:
+        output.print_json(listing.entries)
+        return
+    rows = [
+        (str(entry.number), entry.uidl or "", "" if entry.octets is None else str(entry.octets))
+        for entry in listing.entries
+    ]
+    output.print_table(("number", "uidl", "octets"), rows, right=("number", "octets"), wide="uidl")
+
+
+@maildrop.command()
+@click.argument("account")
+@click.argument("message")
+@click.option("--lines", type=click.IntRange(0), default=10, show_default=True, help="Lines of the body.")
+def top(account: str, message: str, lines: int) -> None:
+    """Write a message's header and first lines (TOP)."""
+    from daemon.jobs import maildrop as job
+
+    with _surroundings(account) as (one, context):
+        octets = job.top(one, message, lines, context)
+    click.echo(octets, nl=False)
+
+
+@maildrop.command()
+@click.argument("account")
+@click.argument("message")
+def show(account: str, message: str) -> None:
+    """Write a whole message, without archiving it (RETR)."""
+    from daemon.jobs import maildrop as job
+
+    with _surroundings(account) as (one, context):
+        octets = job.show(one, message, context)
+    click.echo(octets, nl=False)
+
+
+@maildrop.command()
+@click.argument("account")
+@click.argument("uidls", metavar="UIDL...", nargs=-1, required=True)
+def delete(account: str, uidls: tuple[str, ...]) -> None:
+    """Delete messages by UIDL, all or none, archived or not.
+
+    Each UIDL is looked up in a fresh listing; if one is missing there, or names two messages, nothing is deleted.
+    """
+    from daemon.jobs import maildrop as job
+
+    with _surroundings(account) as (one, context):
+        deleted = job.delete(one, uidls, context)
+    click.echo(f"{output.count(len(deleted), 'message')} deleted on the server")

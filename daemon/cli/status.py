@@ -1,0 +1,86 @@
+"""`postroom status`: how it stands, from the database alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from daemon.cli import house, output
+
+if TYPE_CHECKING:
+    from daemon.settings import Settings
+    from daemon.store.overview import AccountLine, Overview
+
+
+@click.command()
+@output.json_option
+def status(as_json: bool) -> None:
+    """Show how accounts, archive and outbox stand.
+
+    Asks the database alone: no server is spoken to.
+    """
+    from daemon.store import overview
+
+    loaded, now = house.settings(), datetime.now(UTC)
+    with house.archive(loaded) as database:
+        with database.reading() as conn:
+            seen = overview.overview(conn, now)
+        if as_json:
+            click.echo(output.dump(output.fields(seen)))
+            return
+        click.echo(f"database  {database.shown}")
+    for line in _lines(seen, loaded, now):
+        click.echo(line)
+
+
+def _lines(seen: Overview, loaded: Settings, now: datetime) -> list[str]:
+    archive = f"{output.count(seen.messages, 'message')}, {output.size(seen.octets)}"
+    archive += f", {seen.unindexed:,} not indexed yet" if seen.unindexed else ""
+    archive += f", {seen.with_defects:,} with defects" if seen.with_defects else ""
+    outbox = (
+        ", ".join(f"{number:,} {status.replace('_', ' ')}" for status, number in seen.outbox.items() if number)
+        or "empty"
+    )
+    if seen.oldest_due_at is not None and seen.oldest_due_at < now:
+        outbox += f"; the oldest is due since {output.span(now - seen.oldest_due_at)}"
+    lines = [f"archive   {archive}", f"outbox    {outbox}"]
+    if not seen.accounts:
+        lines.append("accounts  none; copy .env.example to .env and fill it in")
+    width = max((len(one.name) for one in seen.accounts), default=0)
+    for one in seen.accounts:
+        set_up = loaded.accounts.get(one.name)
+        lines.append(
+            f"account   {one.name:<{width}}  {output.plain(one.address)}, {output.count(one.messages, 'message')}"
+        )
+        if set_up is None:
+            lines[-1] += ", no longer in the settings"
+            continue
+        said = [_maildrop(one, now)] if set_up.pop3 is not None else []
+        said += [_relay(one, now)] if set_up.smtp is not None else []
+        lines += [f"          {'':<{width}}  {text}" for text in said]
+    return lines
+
+
+def _maildrop(one: AccountLine, now: datetime) -> str:
+    soon = (
+        f"; next visit {output.relative(one.next_poll_at, now)}" if one.next_poll_at and one.next_poll_at > now else ""
+    )
+    if one.failing_since is not None:
+        failing = output.styled("failing", fg="red", bold=True)
+        return f"fetch: {failing} for {output.span(now - one.failing_since)}: {output.plain(one.last_error or 'no reason given')}{soon}"
+    if one.last_success_at is None:
+        return f"fetch: never yet{soon}"
+    return f"fetch: {output.styled('ok', fg='green')} {output.relative(one.last_success_at, now)}{soon}"
+
+
+def _relay(one: AccountLine, now: datetime) -> str:
+    if one.relay_failing_since is not None:
+        paused = one.relay_paused_until
+        soon = f"; next try {output.relative(paused, now)}" if paused and paused > now else ""
+        failing = output.styled("failing", fg="red", bold=True)
+        return f"send:  {failing} for {output.span(now - one.relay_failing_since)}: {output.plain(one.relay_last_error or 'no reason given')}{soon}"
+    if one.relay_last_success_at is None:
+        return "send:  never yet"
+    return f"send:  {output.styled('ok', fg='green')} {output.relative(one.relay_last_success_at, now)}"

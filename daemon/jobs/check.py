@@ -1,0 +1,62 @@
+"""Try everything that the settings name, and change nothing: log in, look, log out; one finding a line."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from daemon import errors
+from daemon.jobs import maildrop
+from daemon.jobs.context import Context
+from daemon.mail.account import Account
+from daemon.smtp.relay import Relay
+from daemon.wire.sasl import Credentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of `postroom check`: what was tried and what came of it; `error` is None where all is well."""
+
+    subject: str
+    text: str
+    error: errors.PostroomError | None = None
+
+
+def account(one: Account, context: Context) -> Iterator[Finding]:
+    """Log in to the account's servers; the maildrop is listed, not touched, and nothing is sent."""
+    if one.pop3 is not None:
+        subject = f"{one.name} POP3 {one.pop3.endpoint.host}:{one.pop3.endpoint.port}"
+        try:
+            with maildrop.session(one, context) as client:
+                stat, facts = client.stat(), client.capabilities
+                text = f"logged in; {stat.count} messages, {stat.octets} octets; "
+                text += f"{client.tls_version or 'no TLS'}; says {' '.join(sorted(facts.names)) or 'no CAPA'}"
+            yield Finding(subject=subject, text=text)
+        except errors.PostroomError as error:
+            yield Finding(subject=subject, text=str(error), error=error)
+    if one.smtp is not None:
+        subject = f"{one.name} SMTP {one.smtp.endpoint.host}:{one.smtp.endpoint.port}"
+        try:
+            yield Finding(subject=subject, text=_relay(one, context))
+        except errors.PostroomError as error:
+            yield Finding(subject=subject, text=str(error), error=error)
+
+
+def _relay(one: Account, context: Context) -> str:
+    smtp = one.smtp
+    assert smtp is not None  # noqa: S101 -- asked by the caller
+    credentials = None
+    if smtp.username is not None and smtp.password is not None:
+        credentials = Credentials(username=smtp.username, secret=smtp.password.read())
+    relay = Relay.connect(
+        smtp.endpoint,
+        credentials,
+        auth=smtp.auth,
+        helo_name=one.domain,
+        transcript=context.transcript(one.name),
+        progress=context.pulse,
+    )
+    with closing(relay), context.sessions.watching(relay):
+        text = f"{'logged in' if credentials else 'connected, no login'}; {relay.tls_version or 'no TLS'}; "
+        text += f"says {' '.join(sorted(relay.features.names)) or 'nothing (HELO)'}"
+        relay.quit()
+    return text

@@ -1,0 +1,106 @@
+"""What every job is given: the database, the clock, the way to stop, and a pulse.
+
+Jobs read no settings and start no threads: whoever composes the house (`app`) decides these things once. `step` is called
+at each named step of a poll and of a drain; in the house it traces, in the kill tests it ends the process.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from daemon import errors, trace
+from daemon.retry import Backoff
+from daemon.store.database import Database
+from daemon.wire.transcript import Transcript, new_session_id
+
+
+class Abortable(Protocol):
+    """A session whose socket can be closed from another thread."""
+
+    def abort(self) -> None:
+        """End the session's waiting at once; thread-safe."""
+
+
+def utc_now() -> datetime:
+    """Return the wall clock, aware."""
+    return datetime.now(UTC)
+
+
+def no_pulse() -> None:
+    """Do nothing: outside the daemon nobody watches for progress."""
+
+
+@dataclass(slots=True)
+class Sessions:
+    """The sessions that are open now, so that a stop or a watchdog can end them from outside."""
+
+    _open: set[Abortable] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def watching(self, session: Abortable) -> Iterator[None]:
+        """Count the session as open for the length of the block."""
+        with self._lock:
+            self._open.add(session)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(session)
+
+    def abort_all(self) -> int:
+        """Close the sockets of all open sessions; return how many there were."""
+        with self._lock:
+            sessions = tuple(self._open)
+        for session in sessions:
+            session.abort()
+        return len(sessions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The surroundings of a job.
+
+    owner: who holds the leases (store/lease.py).  trace_mode: off, failures or all.  pulse: called on every progress, feeds
+    the watchdog.  stop: set when no new work may begin.  jitter: in [0, 1).
+    """
+
+    database: Database
+    owner: str
+    backoff: Backoff
+    trace_mode: str = "failures"
+    clock: Callable[[], datetime] = utc_now
+    monotonic: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
+    pulse: Callable[[], None] = no_pulse
+    step: Callable[..., None] = trace.step
+    stop: threading.Event = field(default_factory=threading.Event)
+    sessions: Sessions = field(default_factory=Sessions)
+
+    def transcript(self, account: str) -> Transcript:
+        """Open the transcript of a new session; its lines go to the log when everything is traced."""
+        session = new_session_id()
+        return Transcript(session, account, trace.line_sink(mode=self.trace_mode, account=account, session=session))
+
+    def kept(self, transcript: Transcript) -> str | None:
+        """Give the redacted text of a failed session for the record, logged too; None when traces are off."""
+        if self.trace_mode == "off":
+            return None
+        text = transcript.text()
+        if self.trace_mode == "failures":  # with `all` every line is in the log already
+            trace.session_failed(account=transcript.account, session=transcript.session, transcript=text)
+        return text
+
+    def pause(self, wait: timedelta) -> None:
+        """Wait, but not beyond a stop."""
+        self.stop.wait(wait.total_seconds())
+
+    def ensure_running(self) -> None:
+        """Raise Stopped when no new work may begin."""
+        if self.stop.is_set():
+            raise errors.Stopped("the daemon is stopping")

@@ -1,0 +1,406 @@
+"""One visit of the outbox for one account: claim rows, make them letters, give them to the relay, record each verdict.
+
+    claim (lease, one transaction) -> compose -> connect -> per row: attempt (transaction) -> MAIL, RCPT, DATA, content
+    -> `committing` mark (transaction) -> the final dot -> verdict per recipient (transaction)
+
+No transaction is open while the socket is waited on. A crash before the mark returns the row to the queue; after it the row
+is `in_doubt`, which is the truth: the relay may have the letter. A relay that can't be used pauses, and its rows wait; a
+row that can't be made a letter is failed with its reason; neither stops the others.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, assert_never
+
+from daemon import errors, trace
+from daemon.jobs.context import Context
+from daemon.mail import compose
+from daemon.mail.account import Account, Smtp
+from daemon.mail.envelope import Envelope
+from daemon.smtp.relay import Relay
+from daemon.smtp.replies import Deferred, Failed, InDoubt, Outcome, Sent
+from daemon.store import accounts, outbox
+from daemon.wire.sasl import Credentials
+from daemon.wire.transcript import Transcript
+
+LEASE: Final = timedelta(minutes=10)  # a claimed row belongs to us this long; renewed for each letter
+CLAIM_ROWS: Final = 20  # rows a claim: few enough that a stop or a lost relay gives back little
+SESSION_SECONDS: Final = 30 * 60.0  # one connection is used no longer than this, whatever the relay does
+BUDGET_PATIENCE: Final = timedelta(seconds=2)  # a budget that has room again this soon is waited for with the line open
+RENEW_SECONDS: Final = 60.0  # on progress, the leases of claimed rows are renewed this often
+RECORD_TRIES: Final = 4  # a verdict is worth waiting for: the database may be locked or full for a moment
+RECORD_WAIT: Final = timedelta(seconds=1)  # doubled between those tries
+
+
+class Step(StrEnum):
+    """The named steps of a drain, in order; the kill tests end the process at each of them."""
+
+    CLAIMED = "drain.claimed"
+    CONNECTED = "drain.connected"
+    PREPARED = "drain.prepared"
+    COMMITTING = "drain.committing"
+    ANSWERED = "drain.answered"
+    RECORDED = "drain.recorded"
+
+
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """How a drain went, in rows."""
+
+    account: str
+    session: str | None = None
+    sent: int = 0
+    partial: int = 0
+    deferred: int = 0
+    failed: int = 0
+    in_doubt: int = 0
+    put_back: int = 0
+    error: errors.PostroomError | None = None
+
+    def count(self, status: str) -> None:
+        """Count one row by the status it came to."""
+        setattr(self, status, getattr(self, status) + 1)
+
+    @property
+    def rows(self) -> int:
+        """Rows that came to any end."""
+        return self.sent + self.partial + self.deferred + self.failed + self.in_doubt + self.put_back
+
+
+def route(context: Context, senders: Mapping[str, Account]) -> int:
+    """Write an account into due rows that name none: the one whose address is the sender's, else the first that can send.
+
+    A row that names an account which can't send waits with that reason. Returns the rows that were changed.
+    """
+    if not senders:
+        return 0
+    by_address = {account.address.casefold(): name for name, account in senders.items()}
+    first = next(iter(senders))
+
+    def choose(sender: str | None) -> str:
+        for address, name in by_address.items():
+            if sender and address in sender.casefold():
+                return name
+        return first
+
+    now = context.clock()
+    with context.database.reading() as conn:
+        if not outbox.needs_routing(conn, tuple(senders), now):
+            return 0
+    with context.database.transaction() as tx:
+        return outbox.route(
+            tx,
+            choose=choose,
+            able=tuple(senders),
+            unable_until=now + context.backoff.first,
+            now=now,
+        )
+
+
+def drain(account: Account, context: Context, *, report: Callable[[Result], None] | None = None, even_paused: bool = False) -> Result:
+    """Send what is due for the account; never raises for what a relay, a network, a row or a database can do.
+
+    report: told after each row.  even_paused: try also when the relay was paused after a failure (`postroom send`).
+    """
+    result = Result(account=account.name)
+    if account.smtp is None:
+        result.error = errors.InputInvalid(f"{account.name}: this account has no SMTP settings")
+        return result
+    _Drain(account, account.smtp, context, result, report or (lambda _result: None)).run(even_paused=even_paused)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A claimed row and the letter made of it."""
+
+    row: outbox.Claimed
+    letter: compose.Letter
+    message_id: str
+
+
+class _Drain:
+    """One drain, from claim to record."""
+
+    def __init__(self, account: Account, smtp: Smtp, context: Context, result: Result, report: Callable[[Result], None]) -> None:
+        self.account, self.smtp, self.context, self.result, self.report = account, smtp, context, result, report
+        self.name = account.name
+        self.domain = account.domain
+        self.started = self.renewed = context.monotonic()
+        self.waiting: list[_Item] = []  # claimed by us and not yet come to an end, the current one first
+        self.transcript = context.transcript(account.name)
+
+    def run(self, *, even_paused: bool) -> None:
+        """Claim and send until nothing is due, the house stops, or the relay fails."""
+        result = self.result
+        try:
+            if not even_paused and self._is_paused():
+                return
+            if self._budget_full_until(longer_than=BUDGET_PATIENCE) is not None:
+                return
+            self._claim()
+            if self.waiting:
+                self._session()
+        except errors.PostroomError as error:
+            result.error = error
+            trace.job_failed(job=f"drain {self.name}", error=error)
+        if result.rows:
+            trace.drain_finished(
+                account=self.name,
+                session=result.session,
+                sent=result.sent + result.partial,
+                deferred=result.deferred + result.put_back,
+                failed=result.failed,
+                in_doubt=result.in_doubt,
+                seconds=self.context.monotonic() - self.started,
+            )
+
+    def _is_paused(self) -> bool:
+        with self.context.database.reading() as conn:
+            until = accounts.relay_paused_until(conn, self.name)
+        return until is not None and until > self.context.clock()
+
+    def _budget_full_until(self, *, longer_than: timedelta = timedelta(0)) -> datetime | None:
+        """Say when the account's budget has room again, None if it has; counted from the attempts, so a restart forgets nothing."""
+        now, until = self.context.clock(), []
+        with self.context.database.reading() as conn:
+            for quota in self.smtp.budget:
+                started, earliest = outbox.attempts_since(conn, self.name, now - quota.period)
+                if started >= quota.count and earliest is not None:
+                    until.append(earliest + quota.period)
+        return max((one for one in until if one - now > longer_than), default=None)
+
+    def _has_budget(self) -> bool:
+        """Wait while the budget is full for a moment; if it is for longer, put back what is claimed until then."""
+        while (until := self._budget_full_until()) is not None:
+            wait = until - self.context.clock()
+            if wait > BUDGET_PATIENCE or self.context.stop.is_set():
+                self._put_back(f"the budget of account {self.name!r} is used up", until)
+                return False
+            self.context.pause(wait)
+        return True
+
+    # --- rows into letters ------------------------------------------------------------------------------------------
+
+    def _claim(self) -> None:
+        """Claim due rows until some of them are letters or none is left; rows that can't be letters are refused here."""
+        context = self.context
+        while not self.waiting and not context.stop.is_set():
+            with context.database.transaction() as tx:
+                rows = outbox.claim(tx, owner=context.owner, now=context.clock(), lease=LEASE, limit=CLAIM_ROWS, account=self.name)
+            if not rows:
+                return
+            context.step(Step.CLAIMED, account=self.name)
+            self.waiting = [item for row in rows if (item := self._compose(row)) is not None]
+
+    def _compose(self, row: outbox.Claimed) -> _Item | None:
+        with self.context.database.reading() as conn:
+            attached = outbox.attachments_of(conn, row.id)
+        try:
+            # The id is fixed at the first attempt: what a retry sends is the same letter to every reader.
+            message_id = row.message_id or compose.new_message_id(row.created_at, self.domain, unique=str(row.id))
+            draft = compose.Draft(
+                id=row.id,
+                recipients=row.recipients,
+                cc=row.cc,
+                bcc=row.bcc,
+                sender=row.sender,
+                reply_to=row.reply_to,
+                subject=row.subject,
+                body=row.body,
+                html=row.html,
+                headers=row.headers,
+                raw=row.raw,
+                message_id=row.message_id,
+                attachments=attached,
+            )
+            letter = compose.compose(draft, account_address=self.account.address, now=row.created_at, message_id=message_id)
+        except errors.InputInvalid as error:
+            with self.context.database.transaction() as tx:
+                outbox.refuse(tx, row.id, str(error), self.context.clock())
+            trace.row_refused(outbox=row.id, error=error)
+            self._count("failed")
+            return None
+        return _Item(row, letter, message_id)
+
+    # --- letters to the relay ---------------------------------------------------------------------------------------
+
+    def _session(self) -> None:
+        """Give all that is due to one connection; a relay that can't be used pauses, and its rows wait."""
+        context = self.context
+        self.result.session = self.transcript.session
+        try:
+            relay = self._connect()
+            with closing(relay), context.sessions.watching(relay):
+                context.step(Step.CONNECTED, account=self.name)
+                while self.waiting and relay.usable and not context.stop.is_set() and self._has_budget():
+                    self._send(relay, self.waiting[0])
+                    del self.waiting[0]
+                    if not self.waiting:
+                        self._claim()
+                if relay.usable:
+                    relay.quit()
+            with context.database.transaction() as tx:
+                accounts.relay_succeeded(tx, self.name, context.clock())
+            self._put_back("the connection ended before this row's turn")
+        except (errors.WireError, errors.SmtpError, errors.SecretUnavailable) as error:
+            self._relay_failed(error)
+        except errors.PostroomError as error:
+            self._put_back(str(error))
+            raise
+
+    def _connect(self) -> Relay:
+        smtp = self.smtp
+        credentials = None
+        if smtp.username is not None and smtp.password is not None:
+            credentials = Credentials(username=smtp.username, secret=smtp.password.read())
+        return Relay.connect(
+            smtp.endpoint,
+            credentials,
+            auth=smtp.auth,
+            helo_name=self.domain,
+            transcript=self.transcript,
+            deadline=self.started + SESSION_SECONDS,
+            progress=self._progress,
+        )
+
+    def _send(self, relay: Relay, item: _Item) -> None:
+        """Carry one row through one attempt; WireError and SmtpError mean the relay is lost, and the row is deferred."""
+        context, row, letter = self.context, item.row, item.letter
+        with context.database.transaction() as tx:
+            attempt = outbox.prepare(
+                tx,
+                row.id,
+                message_id=item.message_id,
+                recipients=[(one.address, one.field) for one in letter.recipients],
+                account=self.name,
+                relay=f"{self.smtp.endpoint.host}:{self.smtp.endpoint.port}",
+                session=self.transcript.session,
+                now=context.clock(),
+            )
+        context.step(Step.PREPARED, account=self.name)
+
+        def before_final_dot() -> None:
+            with context.database.transaction() as tx:
+                outbox.committing(tx, [attempt.id], context.clock())
+            context.step(Step.COMMITTING, account=self.name)
+
+        try:
+            outcomes = relay.send(
+                Envelope(sender=letter.sender, recipients=attempt.addresses),
+                letter.content,
+                smtputf8=letter.needs_smtputf8,
+                eightbit=letter.needs_8bit,
+                before_final_dot=before_final_dot,
+            )
+        except (errors.WireError, errors.SmtpError, errors.StoreError) as error:
+            # Nothing was accepted: the final dot had not left.
+            unsent = [outbox.Verdict(address=to, status="deferred", reply=str(error)) for to in attempt.addresses]
+            self._record(item, attempt, unsent)
+            del self.waiting[0]
+            raise
+        context.step(Step.ANSWERED, account=self.name)
+        self._record(item, attempt, [_verdict(to, outcome) for to, outcome in outcomes.items()])
+
+    def _record(self, item: _Item, attempt: outbox.Attempt, verdicts: list[outbox.Verdict]) -> None:
+        """Write the verdicts down; worth several tries, since what is not written becomes a doubt."""
+        context = self.context
+        untroubled = all(one.status == "sent" for one in verdicts)
+        transcript = None if untroubled or context.trace_mode == "off" else self.transcript.text()
+        wait = RECORD_WAIT
+        for tries_left in range(RECORD_TRIES - 1, -1, -1):
+            now = context.clock()
+            try:
+                with context.database.transaction() as tx:
+                    status = outbox.record(
+                        tx,
+                        attempt.id,
+                        verdicts,
+                        now=now,
+                        next_attempt_at=context.backoff.next_attempt(item.row.attempts, now, context.jitter()),
+                        transcript=transcript,
+                    )
+                break
+            except errors.StoreError as error:
+                if not tries_left:
+                    trace.verdict_not_recorded(account=self.name, outbox=item.row.id, error=error)
+                    raise
+                context.pause(wait)
+                wait *= 2
+        context.step(Step.RECORDED, account=self.name)
+        session = self.transcript.session
+        if status == "in_doubt":
+            trace.row_in_doubt(account=self.name, outbox=item.row.id, reason=verdicts[0].reply)
+        trace.row_finished(
+            account=self.name,
+            outbox=item.row.id,
+            status=status,
+            attempt=item.row.attempts,
+            recipients=len(verdicts),
+            session=session,
+        )
+        self._count(status)
+
+    # --- around it --------------------------------------------------------------------------------------------------
+
+    def _count(self, status: str) -> None:
+        self.result.count(status)
+        self.report(self.result)
+
+    def _progress(self) -> None:
+        """Called by the stream for every piece of network progress: feeds the watchdog, keeps the leases."""
+        context = self.context
+        context.pulse()
+        now = context.monotonic()
+        if now - self.renewed < RENEW_SECONDS:
+            return
+        with context.database.transaction() as tx:
+            outbox.renew(tx, [item.row.id for item in self.waiting], context.owner, context.clock() + LEASE)
+        self.renewed = now
+
+    def _relay_failed(self, error: errors.PostroomError) -> None:
+        """Pause the relay and let its rows wait; after a refused login at the longest wait (accounts get locked)."""
+        context, now = self.context, self.context.clock()
+        self.result.error = error
+        with context.database.transaction() as tx:
+            failures = accounts.relay_failures(tx, self.name) + 1
+            until = now + context.backoff.longest if error.permanent else context.backoff.next_attempt(failures, now, context.jitter())
+            accounts.relay_failed(tx, self.name, str(error), now, until)
+            for item in self.waiting:
+                outbox.put_back(tx, item.row.id, reason=str(error), next_attempt_at=until, count_attempt=False, now=now)
+        context.kept(self.transcript)
+        trace.relay_failed(
+            account=self.name, session=self.transcript.session, error=error, rows=len(self.waiting), paused_until=until
+        )
+        self.result.put_back += len(self.waiting)
+        self.waiting = []
+
+    def _put_back(self, reason: str, until: datetime | None = None) -> None:
+        """Return claimed rows to the queue, due at once or at `until`, without counting an attempt."""
+        if not self.waiting:
+            return
+        now = self.context.clock()
+        with self.context.database.transaction() as tx:
+            for item in self.waiting:
+                outbox.put_back(tx, item.row.id, reason=reason, next_attempt_at=until or now, count_attempt=False, now=now)
+        self.result.put_back += len(self.waiting)
+        self.waiting = []
+
+
+def _verdict(address: str, outcome: Outcome) -> outbox.Verdict:
+    """Turn the engine's outcome for one recipient into the row that records it."""
+    match outcome:
+        case Sent(reply=reply):
+            status = "sent"
+        case Deferred(reply=reply):
+            status = "deferred"
+        case Failed(reply=reply):
+            status = "failed"
+        case InDoubt(reason=reason):
+            return outbox.Verdict(address=address, status="in_doubt", reply=reason)
+        case _:
+            assert_never(outcome)
+    return outbox.Verdict(address=address, status=status, code=reply.code or None, enhanced=reply.enhanced, reply=reply.text)

@@ -1,0 +1,155 @@
+"""Turn archived octets into columns: read a batch, parse it outside any transaction, write it in one short one.
+
+Never in the way of a poll: what is archived is safe whether it is indexed or not, and a run that is stopped or killed goes
+on where it was. A message that the parser can't read becomes a row that says so; all others go on. StoreError passes through.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from daemon import errors, trace
+from daemon.mail import parse
+from daemon.mail.defects import Defect
+from daemon.mail.message import Parsed
+from daemon.store import archive
+from daemon.store.database import Database
+
+MESSAGES_A_TRANSACTION: Final = 100  # written at once: some 20 ms, so that other writers hardly wait
+OCTETS_A_BATCH: Final = 33_554_432  # of sources held in memory at once; a single larger message is a batch of its own
+_REFUSED: Final = Parsed(defects=(Defect.PARSER_FAULT.value,))  # columns that the database would not take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed:
+    """What a run did."""
+
+    messages: int
+    with_defects: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Surroundings:
+    """What both runs are given."""
+
+    database: Database
+    now: Callable[[], datetime]
+    stop: threading.Event
+    progress: Callable[[], None]
+    limit_per_tx: int
+
+
+def index(
+    database: Database,
+    *,
+    now: Callable[[], datetime],
+    stop: threading.Event,
+    progress: Callable[[], None],
+    limit_per_tx: int = MESSAGES_A_TRANSACTION,
+) -> Indexed:
+    """Index what no parser of this version has seen, until nothing is left or `stop` is set."""
+    return _run(
+        _Surroundings(database=database, now=now, stop=stop, progress=progress, limit_per_tx=limit_per_tx),
+        lambda _done: _waiting(database, limit_per_tx),
+    )
+
+
+def reindex(
+    database: Database,
+    *,
+    now: Callable[[], datetime],
+    stop: threading.Event,
+    progress: Callable[[], None],
+    limit_per_tx: int = MESSAGES_A_TRANSACTION,
+) -> Indexed:
+    """Index every message anew, the oldest first; each is found by its old columns until it has its new ones."""
+    return _run(
+        _Surroundings(database=database, now=now, stop=stop, progress=progress, limit_per_tx=limit_per_tx),
+        lambda done: _following(database, done, limit_per_tx),
+    )
+
+
+def _waiting(database: Database, limit: int) -> list[tuple[int, int]]:
+    with database.reading() as conn:
+        return archive.unindexed(conn, parse.PARSER_VERSION, limit)
+
+
+def _following(database: Database, done: int, limit: int) -> list[tuple[int, int]]:
+    with database.reading() as conn:
+        return archive.ids_after(conn, done, limit)
+
+
+def _run(around: _Surroundings, more: Callable[[int], list[tuple[int, int]]]) -> Indexed:
+    """Index batch after batch. more: the last id done -> (id, octets) of what comes next, empty at the end."""
+    began = time.monotonic()
+    messages = with_defects = done = 0
+    while not around.stop.is_set() and (listed := more(done)):
+        for batch in _batches(listed):
+            if around.stop.is_set():
+                break
+            parsed = _parsed(around, batch)
+            _write(around, parsed)
+            done = batch[-1]
+            messages += len(parsed)
+            with_defects += _tell(parsed)
+            around.progress()
+    if messages:
+        trace.indexed(messages=messages, with_defects=with_defects, seconds=time.monotonic() - began)
+    return Indexed(messages=messages, with_defects=with_defects)
+
+
+def _batches(listed: list[tuple[int, int]]) -> Iterator[list[int]]:
+    """Cut a list of (id, octets) so that the sources of each piece fit into memory."""
+    batch: list[int] = []
+    held = 0
+    for message, octets in listed:
+        if batch and held + octets > OCTETS_A_BATCH:
+            yield batch
+            batch, held = [], 0
+        batch.append(message)
+        held += octets
+    if batch:
+        yield batch
+
+
+def _parsed(around: _Surroundings, batch: list[int]) -> list[tuple[int, Parsed]]:
+    """Read and parse; sources are let go one by one. A message pruned meanwhile is left out."""
+    sources: dict[int, bytes] = {}
+    with around.database.reading() as conn:
+        for message in batch:
+            with suppress(errors.NotFound):
+                sources[message] = archive.source(conn, message)
+    parsed: list[tuple[int, Parsed]] = []
+    for message in batch:
+        raw = sources.pop(message, None)
+        if raw is not None:
+            parsed.append((message, parse.parse(raw)))
+            around.progress()
+    return parsed
+
+
+def _write(around: _Surroundings, parsed: list[tuple[int, Parsed]]) -> None:
+    """Write a batch; if the database refuses it, one by one, so that a row it can't take stops no other."""
+    try:
+        with around.database.transaction() as tx:
+            archive.write_all_parsed(tx, parsed, parse.PARSER_VERSION, around.now())
+    except errors.RowRefused:
+        if len(parsed) > 1:
+            for one in parsed:
+                _write(around, [one])
+        elif parsed[0][1] != _REFUSED:
+            _write(around, [(parsed[0][0], _REFUSED)])
+        else:
+            raise
+
+
+def _tell(parsed: list[tuple[int, Parsed]]) -> int:
+    """Name the defects of those that have some, and count them."""
+    broken = [(message, one) for message, one in parsed if one.defects]
+    for message, one in broken:
+        trace.message_indexed_with_defects(message=message, defects=one.defects)
+    return len(broken)

@@ -1,0 +1,89 @@
+"""An operator's look into a maildrop: list it, read a message, delete by UIDL. The archive is not touched."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+
+from daemon import errors
+from daemon.jobs.context import Context
+from daemon.mail.account import Account
+from daemon.mail.maildrop import Entry, Listing
+from daemon.pop3.client import Client, Refused
+from daemon.wire.sasl import Credentials
+from daemon.wire.spool import Spool
+
+
+@contextmanager
+def session(account: Account, context: Context) -> Iterator[Client]:
+    """Log in, hand out the client, say QUIT; the transcript of a failure is logged."""
+    if account.pop3 is None:
+        raise errors.InputInvalid(f"{account.name}: this account has no POP3 settings")
+    pop3, transcript = account.pop3, context.transcript(account.name)
+    try:
+        credentials = Credentials(username=pop3.username, secret=pop3.password.read())
+        client = Client.connect(pop3.endpoint, credentials, auth=pop3.auth, transcript=transcript, progress=context.pulse)
+        with closing(client), context.sessions.watching(client):
+            yield client
+            client.quit()
+    except (errors.WireError, errors.Pop3Error):
+        context.kept(transcript)
+        raise
+
+
+def listing(account: Account, context: Context) -> Listing:
+    """Return what the server lists now."""
+    with session(account, context) as client:
+        return client.listing()
+
+
+def top(account: Account, which: str, lines: int, context: Context) -> bytes:
+    """Return the header section and the first lines of a body (TOP). which: a UIDL, or `#12` for a message number."""
+    with session(account, context) as client:
+        return _octets(client.top(_find(client.listing(), which).number, lines))
+
+
+def show(account: Account, which: str, context: Context) -> bytes:
+    """Return a whole message as the server has it (RETR), without archiving it. which: as in `top`."""
+    with session(account, context) as client:
+        _entry, got = next(iter(client.retrieve([_find(client.listing(), which)])))
+        if isinstance(got, Refused):
+            raise errors.CommandRefused(reply=got.reply)
+        return _octets(got)
+
+
+def delete(account: Account, uidls: Sequence[str], context: Context) -> list[str]:
+    """Delete messages on the server by UIDL, all or none; return the UIDLs that are gone.
+
+    Each is looked up in a listing made in this very session (message numbers change between sessions). One that is missing
+    or not unique, or a DELE that is refused, makes it RSET: nothing is deleted, and InputInvalid or CommandRefused says why.
+    """
+    with session(account, context) as client:
+        numbers: dict[int, str] = {}
+        present = client.listing()
+        try:
+            for uidl in uidls:
+                numbers[_find(present, uidl).number] = uidl
+            for number, refused in client.delete(sorted(numbers)):
+                if refused is not None:
+                    raise errors.CommandRefused(f"{numbers[number]}: {refused.reply}")
+        except (errors.InputInvalid, errors.CommandRefused) as error:
+            client.reset()
+            client.quit()
+            raise type(error)(f"{error}; RSET was sent, nothing was deleted") from error
+    return list(numbers.values())
+
+
+def _find(present: Listing, which: str) -> Entry:
+    if which.startswith("#") and which[1:].isdigit():
+        found = [entry for entry in present.entries if entry.number == int(which[1:])]
+    else:
+        found = [entry for entry in present.entries if entry.uidl == which]
+    if not found:
+        raise errors.InputInvalid(f"{which}: not in the maildrop ({present.count} messages are)")
+    if len(found) > 1:
+        raise errors.InputInvalid(f"{which}: {len(found)} messages have this UIDL, so it names none")
+    return found[0]
+
+
+def _octets(spool: Spool) -> bytes:
+    with closing(spool):
+        return spool.getvalue()

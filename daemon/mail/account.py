@@ -1,0 +1,111 @@
+"""What a mailbox is to the house: where its maildrop and its relay are, and what the operator wants done.
+
+Values only, as `settings` read them; nothing here connects, reads a file or knows the time. The secrets stay where they
+are (`SecretSource`) until a session needs one.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from daemon.wire.secret import SecretSource
+from daemon.wire.stream import Endpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletePolicy:
+    """When a message that is archived and proven may be deleted on the server.
+
+    age: given with kind `age` only; counted from the first time the message was listed, not from its Date field.
+    """
+
+    kind: Literal["never", "after_fetch", "age"] = "never"
+    age: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a bug of ours: an age belongs to the kind `age`, and only there."""
+        if (self.kind == "age") != (self.age is not None):
+            raise ValueError(f"a delete policy of kind {self.kind} with age {self.age}")
+
+    def allows(self, first_seen_at: datetime, now: datetime) -> bool:
+        """Tell whether a message first listed at `first_seen_at` may be deleted at `now`; both aware."""
+        if self.kind == "age" and self.age is not None:
+            return first_seen_at + self.age <= now
+        return self.kind == "after_fetch"
+
+    def __str__(self) -> str:
+        """As a person would say it."""
+        return f"after {self.age}" if self.age is not None else self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Every:
+    """Visit at an interval."""
+
+    interval: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cron:
+    """Visit when five cron fields match, in UTC."""
+
+    expression: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """At most `count` letters in any `period`."""
+
+    count: int
+    period: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pop3:
+    """Where letters come from.
+
+    auth: `auto` or the name of a SASL mechanism or of a POP3 login command, in lower case.
+    max_message_octets: larger messages stay on the server, with that reason in the ledger.  None: no limit.
+    """
+
+    endpoint: Endpoint
+    username: str
+    password: SecretSource
+    auth: str = "auto"
+    poll: Every | Cron = Every(interval=timedelta(minutes=5))
+    delete: DeletePolicy = DeletePolicy()
+    max_message_octets: int | None = None
+    max_messages_per_poll: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Smtp:
+    """Where letters go.
+
+    username and password: both given, or both None: a relay that asks for no login.  budget: all quotas hold at once.
+    """
+
+    endpoint: Endpoint
+    username: str | None = None
+    password: SecretSource | None = None
+    auth: str = "auto"
+    max_connections: int = 1
+    budget: tuple[Quota, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One mailbox: it receives, or sends, or both.
+
+    name: as in POSTROOM_ACCOUNTS__<NAME>__…, in lower case.  address: an addr-spec, `anna@example.org`.
+    """
+
+    name: str
+    address: str
+    pop3: Pop3 | None = None
+    smtp: Smtp | None = None
+
+    @property
+    def domain(self) -> str:
+        """The part of the address behind the @, for EHLO and Message-ID."""
+        return self.address.rpartition("@")[2] or "localhost"

@@ -1,0 +1,347 @@
+"""Make a letter of an outbox row: RFC 5322 header, MIME body (RFC 2045-2047, 2231, 2387), and the envelope that goes with it.
+
+The same row gives the same octets at every attempt: the date and the Message-ID are parameters, boundaries are computed. What
+we write is 7-bit, so every relay can carry it; only a complete `raw` message and international local parts are not. Bcc is
+never in the letter. A row that can't be a letter is InputInvalid, its message begins with the column's name. Pure.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import partial
+from typing import Final, Literal, TypeVar
+from urllib.parse import quote
+
+from daemon.errors import InputInvalid
+from daemon.mail import address, field
+from daemon.mail.address import Mailbox
+from daemon.wire import lines
+
+MAX_LINE_OCTETS: Final = 998  # RFC 5322 section 2.1.1; longer lines of text are sent encoded
+MAX_FILENAME_CHARACTERS: Final = 1000  # of an attachment; file systems end at 255
+
+# Written by us from the other columns, or by those who carry the letter; all Content- and Resent- fields beside.
+RESERVED_FIELDS: Final = frozenset(
+    [
+        "from",
+        "sender",
+        "reply-to",
+        "to",
+        "cc",
+        "bcc",
+        "subject",
+        "date",
+        "message-id",
+        "mime-version",
+        "return-path",
+        "received",
+    ]
+)
+_TYPE: Final = re.compile(r"([A-Za-z0-9!#$&^_.+-]{1,127})/([A-Za-z0-9!#$&^_.+-]{1,127})")  # RFC 6838 section 4.2
+_TYPE_PARAMETER: Final = re.compile(
+    r'\s*;\s*([A-Za-z0-9!#$&^_.+-]{1,60})=(?:"([^"\\\x00-\x1f\x7f]*)"|([A-Za-z0-9!#$&^_.+:/-]+))'
+)
+_CONTENT_ID: Final = re.compile(r"<?([!-;=?-~]{1,200})>?")
+_MESSAGE_ID: Final = re.compile(r"<?([!-;=?-~]{1,900})>?")
+_NOT_TEXT: Final = re.compile("[\x00\ud800-\udfff]")
+_FIELD_START: Final = re.compile(rb"[!-9;-~]+[ \t]*:")
+
+RecipientField = Literal["to", "cc", "bcc"]
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that goes with a letter. content_id: with it the HTML can show it, as `cid:…`."""
+
+    filename: str
+    content_type: str
+    content: bytes
+    content_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What the inserting program wrote: the outbox's own columns. raw: a complete message, in place of subject, body and html."""
+
+    id: int
+    recipients: str
+    cc: str | None = None
+    bcc: str | None = None
+    sender: str | None = None
+    reply_to: str | None = None
+    subject: str | None = None
+    body: str | None = None
+    html: str | None = None
+    headers: Mapping[str, str] | None = None
+    raw: bytes | None = None
+    message_id: str | None = None
+    attachments: Sequence[Attachment] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """One recipient of the envelope, and the column that named it first."""
+
+    address: str
+    field: RecipientField
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A letter ready to be sent. content: CRLF lines, not dot-stuffed.
+
+    message_id: as it stands in the letter, with its angle brackets; None where a raw message has none.
+    """
+
+    sender: str
+    recipients: tuple[Recipient, ...]
+    content: bytes
+    needs_8bit: bool
+    needs_smtputf8: bool
+    message_id: str | None
+
+
+def new_message_id(now: datetime, domain: str, unique: str) -> str:
+    """Return a Message-ID with its angle brackets. unique: in this house at that time, letters and digits."""
+    try:
+        host = address.ascii_domain(domain)
+    except InputInvalid:
+        host = "localhost"
+    return f"<{now.astimezone(UTC):%Y%m%d%H%M%S.%f}.{unique}.postroom@{host}>"
+
+
+def compose(draft: Draft, *, account_address: str, now: datetime, message_id: str) -> Letter:
+    """Make the letter. now: of the row, not of the attempt, so that a retry sends the same octets; aware.
+
+    account_address: sends where the row names no sender.  message_id: used unless the draft has one.
+    """
+    sender = _column("sender", address.parse_one, draft.sender or account_address)
+    given: dict[RecipientField, list[Mailbox]] = {
+        "to": _column("recipients", address.parse_list, draft.recipients),
+        "cc": _column("cc", address.parse_list, draft.cc or ""),
+        "bcc": _column("bcc", address.parse_list, draft.bcc or ""),
+    }
+    recipients: dict[str, Recipient] = {}
+    for name, mailboxes in given.items():
+        for one in mailboxes:
+            recipients.setdefault(one.identity, Recipient(address=one.address, field=name))
+    if not given["to"]:
+        raise InputInvalid("recipients: there is no address in it")
+    reply_to = _column("reply_to", address.parse_list, draft.reply_to or "")
+    written_id: str | None
+    if draft.raw is not None:
+        content, written_id = _column("raw", _complete, draft)
+        named = [sender, *(one for mailboxes in given.values() for one in mailboxes)]
+    else:
+        written_id = _message_id(draft.message_id or message_id)
+        head = [
+            field.mailboxes("From", [sender]),
+            *([field.mailboxes("Reply-To", reply_to)] if reply_to else []),
+            field.mailboxes("To", given["to"]),
+            *([field.mailboxes("Cc", given["cc"])] if given["cc"] else []),
+            *([_column("subject", partial(field.text, "Subject"), draft.subject)] if draft.subject else []),
+            field.folded("Date", [format_datetime(now.astimezone(UTC))]),
+            field.folded("Message-ID", [written_id]),
+            *_column("headers", _own_fields, draft.headers or {}),
+            b"MIME-Version: 1.0\r\n",
+        ]
+        content = b"".join([*head, _body(draft, written_id)])
+        named = [sender, *reply_to, *(one for mailboxes in given.values() for one in mailboxes)]
+    return Letter(
+        sender=sender.address,
+        recipients=tuple(recipients.values()),
+        content=content,
+        needs_8bit=not content.isascii(),
+        needs_smtputf8=any(one.needs_smtputf8 for one in named),
+        message_id=written_id,
+    )
+
+
+def _column(name: str, make: Callable[[_Given], _Made], value: _Given) -> _Made:
+    """Make something of a column's value; a complaint about it begins with the column's name."""
+    try:
+        return make(value)
+    except InputInvalid as error:
+        raise InputInvalid(f"{name}: {error}") from None
+
+
+def _message_id(given: str) -> str:
+    found = _MESSAGE_ID.fullmatch(given)
+    if found is None:
+        raise InputInvalid("message_id: not of the form <name@host>")
+    return f"<{found[1]}>"
+
+
+def _own_fields(headers: Mapping[str, str]) -> list[bytes]:
+    written: list[bytes] = []
+    for name, value in headers.items():
+        low = name.lower()
+        if not field.is_name(name):
+            raise InputInvalid(f"{ascii(name)[:80]} is no name for a header field")
+        if low in RESERVED_FIELDS or low.startswith(("content-", "resent-")):
+            raise InputInvalid(f"{name} is written by the house; use the columns for it")
+        if not isinstance(value, str):
+            raise InputInvalid(f"{name}: a text is needed")
+        written.append(_column(name, partial(field.verbatim, name), value))
+    return written
+
+
+# --- the body -----------------------------------------------------------------------------------------------------------
+
+
+def _body(draft: Draft, seed: str) -> bytes:
+    """Return the letter's own Content fields, the empty line, and the body.
+
+    mixed( alternative( text, related( html, inline… ) ), attached… ); each layer only where there is something in it.
+    """
+    for number, one in enumerate(draft.attachments, start=1):
+        _column(f"attachments: number {number}", _ensure_attachable, one)
+    html = draft.html or None  # an empty alternative would be shown in place of the other one
+    inline = [one for one in draft.attachments if html is not None and _is_shown(one, html)]
+    attached = [one for one in draft.attachments if one not in inline]
+    entities: list[bytes] = []
+    if draft.body or html is None:
+        entities.append(_text("plain", draft.body or ""))
+    if html is not None:
+        shown = [_text("html", html), *(_file(one, "inline") for one in inline)]
+        entities.append(_multipart("related", shown, seed, [("type", "text/html")]))
+    whole = _multipart("alternative", entities, seed)
+    return _multipart("mixed", [whole, *(_file(one, "attachment") for one in attached)], seed)
+
+
+def _multipart(subtype: str, entities: Sequence[bytes], seed: str, more: Sequence[tuple[str, str]] = ()) -> bytes:
+    """Join entities; a single one stays as it is."""
+    if len(entities) == 1:
+        return entities[0]
+    # `=_` can't be in quoted-printable or base64 (RFC 2045 section 6.7); plain text is looked through.
+    number = 0
+    while True:
+        digest = hashlib.sha256(f"{seed} {subtype} {number}".encode()).hexdigest()[:24]
+        boundary = f"=_{subtype}_{digest}"
+        if not any(boundary.encode() in entity for entity in entities):
+            break
+        number += 1
+    head = field.parameters("Content-Type", f"multipart/{subtype}", [*more, ("boundary", boundary)])
+    line = b"--" + boundary.encode()
+    return b"".join(
+        [head, b"\r\n", *(piece for entity in entities for piece in (line, b"\r\n", entity, b"\r\n")), line, b"--\r\n"]
+    )
+
+
+def _text(subtype: str, text: str) -> bytes:
+    """Write a text part in UTF-8. What no text may have (NUL, half characters) becomes U+FFFD: a letter for a person goes out."""
+    text = re.sub("\r\n|\r|\n", "\r\n", _NOT_TEXT.sub("\ufffd", text))
+    if text and not text.endswith("\r\n"):
+        text += "\r\n"
+    octets = text.encode()
+    longest = max(map(len, octets.split(b"\r\n")))
+    if octets.isascii() and longest <= MAX_LINE_OCTETS:
+        encoding = "7bit"
+    elif sum(one > 0x7E for one in octets) * 2 <= len(octets) // 3:
+        # binascii ends its soft line breaks as the first line of the text ends; there is one, see above.
+        encoding, octets = "quoted-printable", binascii.b2a_qp(octets, istext=True)
+    else:
+        encoding, octets = "base64", _base64(octets)
+    head = field.parameters("Content-Type", f"text/{subtype}", [("charset", "utf-8")])
+    return head + field.folded("Content-Transfer-Encoding", [encoding]) + b"\r\n" + octets
+
+
+def _base64(octets: bytes) -> bytes:
+    return base64.encodebytes(octets).replace(b"\n", b"\r\n")
+
+
+# --- attachments --------------------------------------------------------------------------------------------------------
+
+
+def _ensure_attachable(one: Attachment) -> None:
+    _content_type(one.content_type)
+    field.ensure_writable(one.filename)
+    if len(one.filename) > MAX_FILENAME_CHARACTERS:
+        raise InputInvalid(f"a filename of more than {MAX_FILENAME_CHARACTERS} characters")
+    if one.content_id and _CONTENT_ID.fullmatch(one.content_id) is None:
+        raise InputInvalid(f"content_id {ascii(one.content_id)[:80]} is not of the form name@host")
+
+
+def _content_type(given: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return type/subtype in lower case and its parameters, but for the file's name, which has its own place."""
+    given = given.strip(" ") or "application/octet-stream"
+    found = _TYPE.match(given)
+    if found is None or found[1].lower() == "multipart":
+        raise InputInvalid(f"content_type {ascii(given)[:80]} can't be the type of a file")
+    place, parameters = found.end(), list[tuple[str, str]]()
+    while (one := _TYPE_PARAMETER.match(given, place)) is not None:
+        place = one.end()
+        parameters.append((one[1].lower(), one[2] if one[3] is None else one[3]))
+    if given[place:].strip(" ;"):
+        raise InputInvalid(f"content_type {ascii(given)[:80]}: what is behind the type can't be read")
+    return found[0].lower(), [(key, value) for key, value in parameters if key != "name"]
+
+
+def _is_shown(one: Attachment, html: str) -> bool:
+    """Tell whether the HTML shows the attachment by its content id."""
+    if not one.content_id:
+        return False
+    bare = one.content_id.strip("<>")
+    return f"cid:{bare}" in html or f"cid:{quote(bare, safe='')}" in html or f"cid:{quote(bare, safe='@')}" in html
+
+
+def _file(one: Attachment, disposition: str) -> bytes:
+    """Write an attachment; its octets arrive as they are, a message's line ends excepted."""
+    kind, parameters = _content_type(one.content_type)
+    encoding, octets = "base64", b""
+    if kind.startswith("message/"):
+        # RFC 2046 section 5.2.1: these must not be encoded; one that can't go as it is goes as a file.
+        octets = lines.normalised(one.content)
+        if octets.isascii() and b"\0" not in octets and max(map(len, octets.split(b"\r\n"))) <= MAX_LINE_OCTETS:
+            encoding = "7bit"
+        else:
+            kind, parameters = "application/octet-stream", []
+    if encoding == "base64":
+        octets = _base64(one.content)
+    head = field.parameters("Content-Type", kind, parameters)
+    head += field.folded("Content-Transfer-Encoding", [encoding])
+    head += field.parameters("Content-Disposition", disposition, [("filename", one.filename or "attachment")])
+    if one.content_id:
+        head += field.folded("Content-ID", [f"<{one.content_id.strip('<>')}>"])
+    return head + b"\r\n" + octets
+
+
+# --- raw ----------------------------------------------------------------------------------------------------------------
+
+
+def _complete(draft: Draft) -> tuple[bytes, str | None]:
+    """Return a raw message, as it is but for its line ends and its Bcc fields, and its Message-ID."""
+    if draft.subject or draft.body or draft.html or draft.headers or draft.attachments:
+        raise InputInvalid("a complete message; subject, body, html, headers and attachments can't be given beside it")
+    octets = lines.normalised(draft.raw or b"")
+    if _FIELD_START.match(octets) is None:
+        raise InputInvalid("it does not begin with a header field")
+    head, separator, body = octets.partition(b"\r\n\r\n")
+    kept: list[bytes] = []
+    message_id: str | None = None
+    is_bcc = False
+    for line in head.removesuffix(b"\r\n").split(b"\r\n"):
+        if not line.startswith((b" ", b"\t")):
+            name = line.partition(b":")[0].strip(b" \t").lower()
+            is_bcc = name in (b"bcc", b"resent-bcc")
+            if name == b"message-id" and message_id is None:
+                message_id = _id_in(line)
+        elif kept and message_id is None and kept[-1].lower().rstrip(b" \t") == b"message-id:":
+            message_id = _id_in(line)  # folded behind its name, as some programs do with a long one
+        if not is_bcc:
+            kept.append(line)
+    if not kept:
+        raise InputInvalid("nothing is left in its header when Bcc is taken out")
+    return b"\r\n".join(kept) + (separator + body if separator else b"\r\n"), message_id
+
+
+def _id_in(line: bytes) -> str | None:
+    found = re.search(rb"<[!-;=?-~]{1,900}>", line)
+    return found[0].decode("ascii") if found else None

@@ -1,0 +1,52 @@
+"""The names of what can be wrong with a message, as they stand in `messages.defects`, and the list of those found in one.
+
+A defect was repaired or worked around; the archived octets are what they are. Pure.
+"""
+
+from enum import StrEnum
+
+
+class Defect(StrEnum):
+    """One kind of repair. The values are public: they stand in the database."""
+
+    EMPTY = "empty"  # no octets at all
+    NO_HEADER = "no_header"  # the first line is no header field: everything was read as the body
+    HEADER_MALFORMED = "header_malformed"  # a header line without a field name
+    HEADERS_TRUNCATED = "headers_truncated"  # more header than is read
+    HEADER_DUPLICATE = "header_duplicate"  # a field twice that may stand once: the first counts
+    HEADER_CHARSET_GUESSED = "header_charset_guessed"  # raw 8-bit octets that are not UTF-8
+    ENCODED_WORD_BROKEN = "encoded_word_broken"  # RFC 2047 text that can't be decoded as it claims
+    FROM_MISSING = "from_missing"
+    DATE_MISSING = "date_missing"
+    DATE_UNREADABLE = "date_unreadable"
+    MESSAGE_ID_UNREADABLE = "message_id_unreadable"
+    ADDRESS_UNREADABLE = "address_unreadable"
+    ADDRESSES_TRUNCATED = "addresses_truncated"
+    CONTENT_TYPE_UNREADABLE = "content_type_unreadable"
+    BOUNDARY_MISSING = "boundary_missing"  # a multipart that does not say, or never uses, its boundary
+    MULTIPART_UNTERMINATED = "multipart_unterminated"  # cut off, or its last delimiter forgotten
+    NESTED_TOO_DEEP = "nested_too_deep"
+    TOO_MANY_PARTS = "too_many_parts"
+    TRANSFER_ENCODING_UNKNOWN = "transfer_encoding_unknown"
+    BASE64_DAMAGED = "base64_damaged"
+    CHARSET_UNKNOWN = "charset_unknown"
+    CHARSET_WRONG = "charset_wrong"  # the text is not in the charset that it claims
+    CHARACTERS_REPLACED = "characters_replaced"  # NUL, controls, half characters: U+FFFD stands for them
+    TEXT_TRUNCATED = "text_truncated"
+    HTML_TANGLED = "html_tangled"  # too deep to be read as HTML: its tags were cut out
+    PARSER_FAULT = "parser_fault"  # a bug of ours: only the raw message is to be had
+
+
+class Notes:
+    """The defects of one message, each once, in the order found."""
+
+    def __init__(self) -> None:
+        self._found: dict[Defect, None] = {}
+
+    def add(self, defect: Defect) -> None:
+        """Note a defect."""
+        self._found[defect] = None
+
+    def names(self) -> tuple[str, ...]:
+        """Return their names."""
+        return tuple(defect.value for defect in self._found)

@@ -1,0 +1,194 @@
+"""Header fields as they come: the block, unfolded values, encoded-words, Message-IDs, dates (RFC 5322, 2047, 6532).
+
+Lenient and linear: whatever the octets, something is returned in time proportional to their number, and what had to be
+repaired is noted. The stdlib's field parsers are not used: many of them raise on hostile fields, or take quadratic time.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_tz
+from typing import Final
+
+from daemon.mail import charset
+from daemon.mail.defects import Defect, Notes
+
+MAX_HEADER_OCTETS: Final = 1_048_576  # of one header block; Postfix stops at 100 kB, Exchange at 256 kB
+MAX_FIELDS: Final = 2000  # fields of one header block that are read
+MAX_TEXT_OCTETS: Final = 65_536  # of one unstructured field that are read
+MAX_ID_CHARACTERS: Final = 998  # RFC 5322 section 2.1.1: a line
+MAX_REFERENCES: Final = 200  # the last ones: the nearest relatives
+
+Fields = dict[str, list[bytes]]
+
+_NAME: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_KNOWN_NAME: Final = re.compile(
+    rb"(?:from|to|cc|bcc|subject|date|message-id|mime-version|content-[a-z-]+|received|return-path|reply-to|references"
+    rb"|in-reply-to|sender|x-[!-9;-~]+|list-[a-z-]+|dkim-signature|delivered-to)[ \t]*:",
+    re.IGNORECASE,
+)
+_WORD_HEAD: Final = re.compile(r"=\?([^?\s*]{1,60})(?:\*[^?\s]{0,60})?\?([bBqQ])\?")
+_ID: Final = re.compile(rf"<([^<>]{{1,{MAX_ID_CHARACTERS}}})>")
+_BASE64_JUNK: Final = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
+_DATE_COMMENT: Final = re.compile(r"\([^()]*\)")
+
+
+# --- the block ------------------------------------------------------------------------------------------------------
+
+
+def split(buffer: bytes, start: int, end: int) -> tuple[int, int]:
+    """Return where the header that begins at `start` ends and where the body begins."""
+    if buffer.startswith(b"\r\n", start, end):
+        return start, start + 2
+    if buffer.startswith(b"\n", start, end):
+        return start, start + 1
+    crlf = buffer.find(b"\n\r\n", start, end)
+    bare = buffer.find(b"\n\n", start, end if crlf < 0 else crlf + 1)
+    if bare >= 0:
+        return bare + 1, bare + 2
+    return (end, end) if crlf < 0 else (crlf + 1, crlf + 3)
+
+
+def read(buffer: bytes, start: int, end: int, notes: Notes) -> tuple[Fields, int]:
+    """Return the fields between `start` and the first empty line, and where the body begins.
+
+    Names are in lower case, values unfolded but raw. A line that is no field is passed over if a well-known field follows
+    it, else the body begins with it.
+    """
+    header_end, body = split(buffer, start, end)
+    if header_end - start > MAX_HEADER_OCTETS:
+        notes.add(Defect.HEADERS_TRUNCATED)
+        header_end = start + MAX_HEADER_OCTETS
+    lines = buffer[start:header_end].split(b"\n")
+    found: list[tuple[str, list[bytes]]] = []
+    last_known = -1
+    at = start
+    for number, line in enumerate(lines):
+        name = _NAME.match(line)
+        if line[:1] in {b" ", b"\t"} and found:
+            found[-1][1].append(line.rstrip(b"\r"))
+        elif name is not None:
+            if len(found) == MAX_FIELDS:
+                notes.add(Defect.HEADERS_TRUNCATED)
+                break
+            found.append((name[1].decode("ascii").lower(), [line[name.end() :].rstrip(b"\r")]))
+        elif line.strip() and not (number == 0 and line.startswith((b"From ", b">From "))):  # mbox's own line
+            if last_known < 0:
+                last_known = max((n for n, one in enumerate(lines) if _KNOWN_NAME.match(one)), default=0)
+            notes.add(Defect.HEADER_MALFORMED if found or last_known > number else Defect.NO_HEADER)
+            if last_known <= number:
+                body = at
+                break
+        at += len(line) + 1
+    fields: Fields = {}
+    for field, pieces in found:
+        fields.setdefault(field, []).append(b"".join(pieces).strip())
+    return fields, body
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+def raw_text(value: bytes, notes: Notes) -> str:
+    """Return the field as text, its encoded-words still encoded. Raw 8-bit octets are UTF-8 (RFC 6532) or guessed."""
+    if value.isascii():
+        return value.decode("ascii")
+    return charset.decode(value, "", notes, wrong=Defect.HEADER_CHARSET_GUESSED)
+
+
+def unstructured(value: bytes, notes: Notes) -> str:
+    """Return a field for people, decoded, on one line."""
+    if len(value) > MAX_TEXT_OCTETS:
+        notes.add(Defect.TEXT_TRUNCATED)
+        value = value[:MAX_TEXT_OCTETS]
+    return charset.one_line(decoded(raw_text(value, notes), notes), notes)
+
+
+def decoded(text: str, notes: Notes) -> str:
+    """Decode the encoded-words in `text` (RFC 2047), also where they should not be; broken ones stay as they are.
+
+    Neighbours of one charset are joined before they are decoded: many senders cut characters in two.
+    """
+    if "=?" not in text:
+        return text
+    pieces: list[str] = []
+    word_charset, word_octets = "", b""
+    for literal, declared, octets in _words(text, notes):
+        if word_octets and (literal or declared != word_charset):
+            pieces.append(charset.decode(word_octets, word_charset, notes, wrong=Defect.ENCODED_WORD_BROKEN))
+            word_octets = b""
+        pieces.append(literal)
+        word_charset, word_octets = declared, word_octets + octets
+    pieces.append(charset.decode(word_octets, word_charset, notes, wrong=Defect.ENCODED_WORD_BROKEN))
+    return "".join(pieces)
+
+
+def _words(text: str, notes: Notes) -> Iterator[tuple[str, str, bytes]]:
+    """Yield (the text before it, charset, octets) for each encoded-word, and what is left at the end as ("…", "", b"")."""
+    at = 0  # up to here it was yielded
+    after_word = False
+    search = text.find("=?")
+    closing = -1
+    while search >= 0:
+        head = _WORD_HEAD.match(text, search)
+        if head is None:
+            search = text.find("=?", search + 2)
+            continue
+        if closing < head.end():
+            closing = text.find("?=", head.end())
+        if closing < 0:
+            notes.add(Defect.ENCODED_WORD_BROKEN)
+            break
+        following = text.find("=?", head.end(), closing)
+        octets = None if 0 <= following < closing - 1 else _octets(head[2], text[head.end() : closing])
+        if octets is None:
+            notes.add(Defect.ENCODED_WORD_BROKEN)
+            search = text.find("=?", head.end())
+            continue
+        literal = text[at:search]
+        yield "" if after_word and not literal.strip() else literal, head[1].lower(), octets
+        at, after_word = closing + 2, True
+        search = text.find("=?", at)
+    yield text[at:], "", b""
+
+
+def _octets(encoding: str, payload: str) -> bytes | None:
+    """Return what an encoded-word holds; None when it can't be read."""
+    octets = payload.encode("utf-8", "replace")  # 8-bit text in there is against the rules, and happens
+    if encoding in "qQ":
+        return binascii.a2b_qp(octets.replace(b"_", b"=20"), header=False)
+    letters = octets.translate(None, _BASE64_JUNK)
+    if len(letters) % 4 == 1:
+        return None
+    return base64.b64decode(letters + b"=" * (-len(letters) % 4))
+
+
+def message_ids(value: bytes, notes: Notes) -> tuple[str, ...]:
+    """Return the Message-IDs in a field without their angle brackets, each once, at most the last MAX_REFERENCES."""
+    if not value:
+        return ()
+    text = decoded(raw_text(value[-MAX_TEXT_OCTETS:], notes), notes)
+    found = ["".join(one.split()) for one in _ID.findall(text)]
+    if not found and len(words := text.split()) == 1 and len(words[0]) <= MAX_ID_CHARACTERS:
+        found = [words[0].strip("<>")]  # without its brackets
+    ids = [charset.scrubbed(one, notes) for one in found if one]
+    if not ids:
+        notes.add(Defect.MESSAGE_ID_UNREADABLE)
+    return tuple(dict.fromkeys(ids))[-MAX_REFERENCES:]
+
+
+def date(value: bytes, notes: Notes) -> datetime | None:
+    """Return the time in UTC; None, with a note, when it can't be read. Without a zone it is taken as UTC."""
+    text = _DATE_COMMENT.sub(" ", raw_text(value[:200], notes))
+    try:
+        parsed = parsedate_tz(text)
+        if parsed is not None:
+            seconds = min(parsed[5], 59)  # leap seconds
+            local = datetime(*parsed[:5], seconds, tzinfo=UTC)
+            return local - timedelta(seconds=parsed[9] or 0)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        pass  # the stdlib's reader raises these on odd fields, and datetime on times that are none
+    notes.add(Defect.DATE_UNREADABLE)
+    return None

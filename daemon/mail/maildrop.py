@@ -1,0 +1,58 @@
+"""The nouns of a maildrop: what the server lists, and what the ledger knows of it. Values only; no I/O, no clock."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One message as the server lists it in this session.
+
+    number: of this session only.  uidl: None where the server gave none.  octets: as LIST says, often wrong; None unknown.
+    """
+
+    number: int
+    uidl: str | None
+    octets: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a maildrop held when it was asked.
+
+    count: of `entries`.  octets: as STAT says.  entries: by number.  has_uidl: False when the server refused UIDL.
+    """
+
+    count: int
+    octets: int
+    entries: tuple[Entry, ...]
+    has_uidl: bool
+
+
+class LedgerStatus(StrEnum):
+    """What became of a message that was listed once."""
+
+    ARCHIVED = "archived"
+    """Fetched and durable; on the server still, as far as we know."""
+    SKIPPED = "skipped"
+    """Left on the server for a reason of ours; fetched when the reason is gone."""
+    REFUSED = "refused"
+    """The server would not give it; tried again at every visit."""
+    DELETED = "deleted"
+    """Deleted by us, and the server confirmed it."""
+    GONE = "gone"
+    """Left the maildrop without us."""
+
+
+class Known(NamedTuple):
+    """A row of the ledger. octets: as LIST said. message: id in the archive, if it is there. Times are aware UTC."""
+
+    id: int
+    uidl: str
+    octets: int | None
+    status: str
+    first_seen_at: datetime
+    message: int | None
+    deleted_at: datetime | None

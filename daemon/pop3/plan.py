@@ -1,0 +1,129 @@
+"""What to do with a maildrop: the server's listing and our ledger in, decisions out. Pure; the clock is a parameter.
+
+A message is known when the ledger has its UIDL and the sizes agree (one that is not told agrees with any). A known UIDL with
+another size is a new message: some servers use UIDLs again. Fetching once too often costs time, for equal content is stored
+once; taking a new message for a known one would lose mail. So in doubt it is fetched, and never deleted.
+
+Twins (one UIDL twice in a listing) are matched to ledger rows by size, as a multiset, and never planned for deletion: which
+is which can't be told. A row whose UIDL is not listed any more is gone, unless the listing has messages without a name.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from daemon.mail.account import DeletePolicy
+from daemon.mail.maildrop import Entry, Known, LedgerStatus, Listing
+
+# Which of several rows of one UIDL is the likelier match: those that should be in the maildrop first.
+_LIKELY: Final = {LedgerStatus.ARCHIVED: 0, LedgerStatus.SKIPPED: 1, LedgerStatus.REFUSED: 1}
+_HERE: Final = frozenset(_LIKELY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the operator wants. None: no limit."""
+
+    delete: DeletePolicy
+    max_message_octets: int | None = None
+    max_messages: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a visit is to do.
+
+    fetch: oldest first, no more than `max_messages`.  delete: archived, and the policy says so; each is proven before DELE.
+    skip: left on the server, with the reason.  gone: in the ledger as being there, but not listed.  returned: in the ledger as
+    gone or deleted, archived, and listed again.  known: how many listed messages need no RETR.
+    """
+
+    fetch: tuple[Entry, ...] = ()
+    delete: tuple[tuple[Entry, Known], ...] = ()
+    skip: tuple[tuple[Entry, str], ...] = ()
+    gone: tuple[Known, ...] = ()
+    returned: tuple[Known, ...] = ()
+    known: int = 0
+
+
+def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime) -> Plan:
+    """Decide. now: aware, for the age of a message since it was first listed."""
+    rows: defaultdict[str, list[Known]] = defaultdict(list)
+    for row in known:
+        rows[row.uidl].append(row)
+    named: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in listing.entries:
+        if entry.uidl is not None:
+            named[entry.uidl].append(entry)
+
+    wanted = [entry for entry in listing.entries if entry.uidl is None]
+    delete: list[tuple[Entry, Known]] = []
+    returned: list[Known] = []
+    gone: list[Known] = []
+    recognised = 0
+    for uidl, entries in named.items():
+        pairs, missing = _match(entries, rows.pop(uidl, []))
+        gone += missing
+        is_certain = len(entries) == 1 and not missing
+        for entry, match in pairs:
+            if match is None or match.message is None:
+                wanted.append(entry)
+                continue
+            recognised += 1
+            if match.status not in _HERE:
+                returned.append(match)
+            if is_certain and policy.delete.allows(match.first_seen_at, now):
+                delete.append((entry, match))
+    gone += [row for left in rows.values() for row in left if row.status in _HERE]
+
+    wanted.sort(key=lambda entry: entry.number)
+    limit = policy.max_message_octets
+    skip = [
+        (one, f"{one.octets} octets, and MAX_MESSAGE_OCTETS is {limit}") for one in wanted if _is_larger(one, limit)
+    ]
+    fetch = [one for one in wanted if not _is_larger(one, limit)]
+    return Plan(
+        fetch=tuple(fetch[: policy.max_messages]),
+        delete=tuple(delete),
+        skip=tuple(skip),
+        gone=tuple(gone) if all(entry.uidl is not None for entry in listing.entries) else (),
+        returned=tuple(returned),
+        known=recognised,
+    )
+
+
+def _match(entries: list[Entry], rows: list[Known]) -> tuple[list[tuple[Entry, Known | None]], list[Known]]:
+    """Pair messages with rows of the same UIDL; return also the rows that should be there and have no message left.
+
+    Linear, also when a server gives all its messages the same UIDL.
+    """
+    ordered = sorted(rows, key=lambda row: _LIKELY.get(LedgerStatus(row.status), 2)) if len(rows) > 1 else rows
+    of_size: defaultdict[int | None, deque[Known]] = defaultdict(deque)
+    for row in ordered:
+        if row.octets is not None or row.status in _HERE:
+            of_size[row.octets].append(row)
+    used: set[int] = set()
+    found: dict[int, Known] = {}
+    for entry in entries:  # equal sizes first, lest a row without a size takes the place of one that fits
+        if of_size[entry.octets]:
+            found[entry.number] = of_size[entry.octets].popleft()
+            used.add(found[entry.number].id)
+    # A message or a row without a size agrees with any; of rows of deleted messages only equal sizes are believed.
+    sizeless = of_size[None]
+    anyone = (row for row in ordered if row.status in _HERE and row.id not in used)
+    for entry in entries:
+        if entry.number not in found:
+            row_left = next(anyone, None) if entry.octets is None else (sizeless.popleft() if sizeless else None)
+            if row_left is not None and row_left.id not in used:
+                found[entry.number] = row_left
+                used.add(row_left.id)
+    pairs = [(entry, found.get(entry.number)) for entry in entries]
+    # A message whose size changed stands for a row too: that row is being written anew, not gone.
+    changed = len(entries) - len(found)
+    return pairs, [row for row in ordered if row.status in _HERE and row.id not in used][changed:]
+
+
+def _is_larger(entry: Entry, limit: int | None) -> bool:
+    return limit is not None and entry.octets is not None and entry.octets > limit

@@ -1,0 +1,69 @@
+"""What a relay says it can do: the lines of its reply to EHLO (RFC 5321 section 4.1.1.1). Never raises; pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+MAX_SIZE_DIGITS: Final = 20  # RFC 1870 section 4
+
+_LINE: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:[ =]+(.*))?")  # `AUTH=LOGIN` is what old clients were told
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Service extensions: keyword in capitals -> its parameters. Empty after HELO."""
+
+    offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, lines: Sequence[str]) -> "Features":
+        """Read the reply's lines without their codes; the first is the server's greeting, odd ones are passed over."""
+        offered: dict[str, tuple[str, ...]] = {}
+        for line in lines[1:]:
+            found = _LINE.fullmatch(line.strip())
+            if found is not None:
+                name = found[1].upper()
+                offered[name] = offered.get(name, ()) + tuple((found[2] or "").split())
+        return cls(offered)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All keywords."""
+        return frozenset(self.offered)
+
+    @property
+    def pipelining(self) -> bool:
+        """Commands may be sent before the replies to earlier ones have come (RFC 2920)."""
+        return "PIPELINING" in self.offered
+
+    @property
+    def starttls(self) -> bool:
+        """TLS can be begun (RFC 3207)."""
+        return "STARTTLS" in self.offered
+
+    @property
+    def eight_bit(self) -> bool:
+        """Content may have octets over 127 (RFC 6152)."""
+        return "8BITMIME" in self.offered
+
+    @property
+    def smtputf8(self) -> bool:
+        """Addresses and header fields may be in UTF-8 (RFC 6531)."""
+        return "SMTPUTF8" in self.offered
+
+    @property
+    def has_size(self) -> bool:
+        """MAIL may say how large the letter is (RFC 1870)."""
+        return "SIZE" in self.offered
+
+    @property
+    def max_octets(self) -> int | None:
+        """The largest letter taken, None where none is named (RFC 1870 section 4: 0 means the same)."""
+        digits = next(iter(self.offered.get("SIZE", ())), "")
+        return (int(digits) or None) if re.fullmatch(rf"[0-9]{{1,{MAX_SIZE_DIGITS}}}", digits) else None
+
+    @property
+    def mechanisms(self) -> frozenset[str]:
+        """SASL mechanisms in capitals (RFC 4954)."""
+        return frozenset(name.upper() for name in self.offered.get("AUTH", ()))

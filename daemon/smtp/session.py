@@ -1,0 +1,252 @@
+"""The client's side of an SMTP session, without I/O (RFC 5321; pipelining RFC 2920; STARTTLS RFC 3207; AUTH RFC 4954).
+
+Octets in, events out; commands in, octets out. What may be said when is one table, SENDING, and where a reply leads another,
+REPLYING; nothing else moves the state. Whatever the server says: an event, ProtocolViolation or TooLong, nothing else.
+OutOfState is a bug of the caller. A fault behind good replies is kept until those were taken: the next call raises it. Pure.
+"""
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from daemon import errors
+from daemon.smtp import command as commands
+from daemon.smtp.command import Command
+from daemon.smtp.features import Features
+from daemon.smtp.replies import Reply
+from daemon.wire.lines import LineReader
+
+MAX_REPLY_LINE_OCTETS: Final = (
+    4096  # RFC 5321 section 4.5.3.1.5 says 512; some relays put links with tokens into a reply
+)
+MAX_REPLY_OCTETS: Final = 64 * 1024  # of all lines of one reply; a server with more is broken or wants our memory
+SHOWN_CHARACTERS: Final = 80  # of an odd line, in the message about it
+
+_LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+
+
+class State(StrEnum):
+    """Where the session stands, seen from what was sent last."""
+
+    GREETING = "greeting"
+    GREETED = "greeted"
+    READY = "ready"
+    TLS = "tls"
+    AUTHENTICATING = "authenticating"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    CONTENT = "content"
+    DOT = "dot"
+    CLOSED = "closed"
+
+
+# state -> command -> state, moved when the command is sent
+SENDING: Final[dict[State, dict[type[Command], State]]] = {
+    State.GREETING: {},
+    State.GREETED: {
+        commands.Ehlo: State.GREETED,
+        commands.Helo: State.GREETED,
+        commands.Quit: State.GREETED,
+    },
+    State.READY: {
+        commands.Ehlo: State.READY,
+        commands.StartTls: State.READY,
+        commands.Auth: State.READY,
+        commands.Mail: State.MAIL,
+        commands.Rset: State.READY,
+        commands.Noop: State.READY,
+        commands.Quit: State.READY,
+    },
+    State.TLS: {},
+    State.AUTHENTICATING: {commands.AuthLine: State.READY},
+    State.MAIL: {
+        commands.Rcpt: State.RCPT,
+        commands.Rset: State.READY,
+        commands.Noop: State.MAIL,
+        commands.Quit: State.MAIL,
+    },
+    State.RCPT: {
+        commands.Rcpt: State.RCPT,
+        commands.Data: State.DATA,
+        commands.Rset: State.READY,
+        commands.Noop: State.RCPT,
+        commands.Quit: State.RCPT,
+    },
+    State.DATA: {},
+    State.CONTENT: {commands.Content: State.CONTENT, commands.FinalDot: State.DOT},
+    State.DOT: {},
+    State.CLOSED: {},
+}
+
+# command -> first digit of the reply -> state, None: it stays. A digit that is not here is a violation. 421 closes always.
+REPLYING: Final[dict[type[Command], dict[int, State | None]]] = {
+    commands.Ehlo: {2: State.READY, 4: None, 5: None},
+    commands.Helo: {2: State.READY, 4: None, 5: None},
+    commands.StartTls: {2: State.TLS, 4: None, 5: None},
+    commands.Auth: {2: None, 3: State.AUTHENTICATING, 4: None, 5: None},
+    commands.AuthLine: {2: None, 3: State.AUTHENTICATING, 4: None, 5: None},
+    commands.Mail: {2: None, 4: None, 5: None},
+    commands.Rcpt: {2: None, 4: None, 5: None},
+    commands.Data: {3: State.CONTENT, 4: State.RCPT, 5: State.RCPT},
+    commands.Content: {4: State.CLOSED, 5: State.CLOSED},  # refused before its end: what follows is out of step
+    commands.FinalDot: {2: State.READY, 4: State.READY, 5: State.READY},
+    commands.Rset: {2: None, 4: State.CLOSED, 5: State.CLOSED},  # who can't forget a letter must not get another
+    commands.Noop: {2: None, 4: None, 5: None},
+    commands.Quit: {2: State.CLOSED, 4: State.CLOSED, 5: State.CLOSED},
+}
+GREETING: Final[dict[int, State | None]] = {2: State.GREETED, 4: State.CLOSED, 5: State.CLOSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A line came. shown: for the transcript."""
+
+    shown: str
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply is complete. command: what it answers; None for the greeting, and for a 421 that nothing asked for.
+
+    lines: its texts, without the reply code.
+    """
+
+    command: Command | None
+    reply: Reply
+    lines: tuple[str, ...]
+
+
+Event = Heard | Answer
+
+
+class Session:
+    """One connection's state. `features` are those of the last EHLO."""
+
+    def __init__(self) -> None:
+        """Wait for the greeting."""
+        self.state = State.GREETING
+        self.features = Features()
+        self._reader = LineReader(MAX_REPLY_LINE_OCTETS)
+        self._pending: deque[Command] = deque()
+        self._code = 0
+        self._lines: list[str] = []
+        self._reply_octets = 0
+        self._fault: errors.ProtocolViolation | None = None
+
+    @property
+    def awaits_reply(self) -> bool:
+        """Whether the server has something to say."""
+        return bool(self._pending) or self.state is State.GREETING
+
+    @property
+    def buffered(self) -> int:
+        """How many octets came that were not read."""
+        return self._reader.buffered
+
+    def ensure_sound(self) -> None:
+        """Raise the fault that was found behind the last good reply, if there was one."""
+        if self._fault is not None:
+            raise self._fault
+
+    # --- saying -----------------------------------------------------------------------------------------------------
+
+    def send(self, command: Command) -> bytes:
+        """Return the command's octets and count on its reply; OutOfState where it has no place."""
+        self.ensure_sound()
+        next_state = SENDING[self.state].get(type(command))
+        if next_state is None:
+            raise errors.OutOfState(f"{command.shown} in state {self.state}")
+        if self._pending and (self._pending[-1].ends_group or not self.features.pipelining):
+            raise errors.OutOfState(f"{command.shown} before the reply to {self._pending[-1].shown}")
+        octets = command.wire
+        if command.has_reply:
+            self._pending.append(command)
+        self.state = next_state
+        return octets
+
+    def begin_tls(self) -> None:
+        """Forget what was learned in the clear, before the handshake (RFC 3207 section 4.2).
+
+        Raises PlaintextInjected when octets were waiting behind the 220: they did not come through TLS.
+        """
+        if self.state is not State.TLS:
+            raise errors.OutOfState(f"TLS in state {self.state}")
+        if self.buffered:
+            raise errors.PlaintextInjected(f"{self.buffered} octets came behind the reply to STARTTLS, before TLS")
+        self.features = Features()
+        self.state = State.GREETED
+
+    # --- hearing ----------------------------------------------------------------------------------------------------
+
+    def receive(self, octets: bytes) -> list[Event]:
+        """Read what came, cut anywhere. A fault behind the first event is raised by the next call."""
+        self.ensure_sound()
+        self._reader.feed(octets)
+        events: list[Event] = []
+        try:
+            while self.state not in (State.TLS, State.CLOSED) and (line := self._reader.next_line()) is not None:
+                events.append(Heard(_readable(line), len(line)))
+                answer = self._line(line)
+                if answer is not None:
+                    events.append(answer)
+        except errors.ProtocolViolation as fault:
+            self._fault = fault
+            if not events:
+                raise
+        return events
+
+    def _line(self, line: bytes) -> Answer | None:
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise errors.ProtocolViolation(f"this is no SMTP reply: {_readable(line)[:SHOWN_CHARACTERS]!r}")
+        code = int(found[1])
+        if self._lines and code != self._code:
+            raise errors.ProtocolViolation(f"one reply with two codes, {self._code} and {code}")
+        self._code = code
+        self._reply_octets += len(line)
+        if self._reply_octets > MAX_REPLY_OCTETS:
+            raise errors.TooLong(f"a reply is longer than {MAX_REPLY_OCTETS} octets")
+        self._lines.append(_readable(found[3] or b""))
+        if found[2] == b"-":
+            return None
+        lines, self._lines, self._reply_octets = tuple(self._lines), [], 0
+        return self._answer(Reply.of(code, lines), lines)
+
+    def _answer(self, reply: Reply, lines: tuple[str, ...]) -> Answer:
+        command, table = self._answered(reply)
+        first = reply.code // 100
+        if reply.ends_session:
+            next_state: State | None = State.CLOSED
+        elif first in table:
+            next_state = table[first]
+        else:
+            asked = "the greeting" if command is None else f"the reply to {command.shown}"
+            raise errors.ProtocolViolation(f"{asked} makes no sense: {str(reply)[:SHOWN_CHARACTERS]!r}")
+        if next_state is not None:
+            self.state = next_state
+        if isinstance(command, commands.Ehlo | commands.Helo) and reply.is_positive:
+            self.features = Features.of(lines if isinstance(command, commands.Ehlo) else ())
+        return Answer(command, reply, lines)
+
+    def _answered(self, reply: Reply) -> tuple[Command | None, dict[int, State | None]]:
+        """Return what the reply is for, and where it may lead."""
+        if self.state is State.GREETING:
+            return None, GREETING
+        if self._pending:
+            command = self._pending.popleft()
+            return command, REPLYING[type(command)]
+        if self.state is State.CONTENT:
+            return commands.Content(b""), REPLYING[commands.Content]
+        if reply.ends_session:
+            return None, {}
+        raise errors.ProtocolViolation(f"a reply that nothing asked for: {str(reply)[:SHOWN_CHARACTERS]!r}")
+
+
+def _readable(octets: bytes) -> str:
+    """Text for people and for columns: no controls, no half characters."""
+    text = octets.decode("utf-8", "backslashreplace").replace("\t", " ")
+    return text if text.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

@@ -1,0 +1,217 @@
+"""The accounts as the database knows them: who visits each, how its servers fare, when to come back; and the visits.
+
+What an account is (servers, passwords, schedule) stands in the settings, never here. A row is made when it is first needed.
+All functions take the connection and never commit.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, func, insert, literal, select, update
+
+from daemon.store.dialect import statements
+from daemon.store.lease import is_dead
+from daemon.store.schema import accounts, polls
+
+INTERRUPTED: Final = "the process that made this visit ended before it was done; the next visit goes on from there"
+
+
+def register(tx: Connection, rows: Sequence[tuple[str, str]]) -> None:
+    """Make (name, address) known; what is known of them stays, accounts that are no longer set too."""
+    if not rows:
+        return
+    stmt = statements.upsert(tx, accounts)
+    stmt = stmt.on_conflict_do_update(index_elements=["name"], set_={"address": stmt.excluded.address})
+    tx.execute(stmt, [{"name": name, "address": address} for name, address in rows])
+
+
+def all(conn: Connection) -> list[Row[Any]]:  # noqa: A001 -- reads `accounts.all(conn)`
+    """Give every row, by name."""
+    return list(conn.execute(select(accounts).order_by(accounts.c.name)))
+
+
+def _set(tx: Connection, name: str, **values: Any) -> None:
+    tx.execute(statements.insert_missing(tx, accounts), {"name": name})
+    tx.execute(update(accounts).where(accounts.c.name == name).values(**values))
+
+
+def _value(conn: Connection, name: str, column: Any) -> Any:
+    return conn.execute(select(column).where(accounts.c.name == name)).scalar_one_or_none()
+
+
+# --- leases ---------------------------------------------------------------------------------------------------------
+
+
+def lease(tx: Connection, name: str, owner: str, now: datetime, duration: timedelta) -> bool:
+    """Take the account for one process; False while another living one has it."""
+    tx.execute(statements.insert_missing(tx, accounts), {"name": name})
+    t = accounts.c
+    query = statements.for_update(tx, select(t.lease_owner, t.lease_until).where(t.name == name))
+    holder, until = tx.execute(query).one()
+    if holder not in {None, owner} and until is not None and until > now and not is_dead(holder):
+        return False
+    _set(tx, name, lease_owner=owner, lease_until=now + duration)
+    return True
+
+
+def renew(tx: Connection, name: str, owner: str, now: datetime, duration: timedelta) -> bool:
+    """Keep the account for longer; False if another process has taken it."""
+    t = accounts.c
+    done = tx.execute(update(accounts).where(t.name == name, t.lease_owner == owner).values(lease_until=now + duration))
+    return done.rowcount == 1
+
+
+def release(tx: Connection, name: str, owner: str) -> None:
+    """Give the account back, if it is still ours."""
+    t = accounts.c
+    tx.execute(update(accounts).where(t.name == name, t.lease_owner == owner).values(lease_owner=None, lease_until=None))
+
+
+# --- how the maildrop fares -----------------------------------------------------------------------------------------
+
+
+def succeeded(tx: Connection, name: str, now: datetime) -> None:
+    """Note a visit that went well; the last error of an earlier one stays to be read."""
+    _set(tx, name, last_success_at=now, failing_since=None, next_poll_at=None, failures=0)
+
+
+def failed(tx: Connection, name: str, error: str, now: datetime, next_poll_at: datetime) -> None:
+    """Note a visit that did not go well, and when to come back."""
+    t = accounts.c
+    _set(
+        tx,
+        name,
+        failing_since=func.coalesce(t.failing_since, _moment(now)),
+        failures=t.failures + 1,
+        last_error=error,
+        next_poll_at=next_poll_at,
+    )
+
+
+def failures(conn: Connection, name: str) -> int:
+    """Count the visits that failed since the last one that did not."""
+    return _value(conn, name, accounts.c.failures) or 0
+
+
+def next_poll_at(conn: Connection, name: str) -> datetime | None:
+    """Give the time before which no visit is due, None if nothing fails."""
+    found: datetime | None = _value(conn, name, accounts.c.next_poll_at)
+    return found
+
+
+# --- how the relay fares --------------------------------------------------------------------------------------------
+
+
+def relay_succeeded(tx: Connection, name: str, now: datetime) -> None:
+    """Note a session with the relay that went well."""
+    _set(tx, name, relay_last_success_at=now, relay_failing_since=None, relay_paused_until=None, relay_failures=0)
+
+
+def relay_failed(tx: Connection, name: str, error: str, now: datetime, until: datetime) -> None:
+    """Note a relay that can't be used, and leave it alone until then."""
+    t = accounts.c
+    _set(
+        tx,
+        name,
+        relay_failing_since=func.coalesce(t.relay_failing_since, _moment(now)),
+        relay_failures=t.relay_failures + 1,
+        relay_last_error=error,
+        relay_paused_until=until,
+    )
+
+
+def relay_failures(conn: Connection, name: str) -> int:
+    """Count the sessions that failed since the last one that did not."""
+    return _value(conn, name, accounts.c.relay_failures) or 0
+
+
+def relay_paused_until(conn: Connection, name: str) -> datetime | None:
+    """Give the time before which the relay is left alone, None if it is not paused."""
+    found: datetime | None = _value(conn, name, accounts.c.relay_paused_until)
+    return found
+
+
+def end_pauses(tx: Connection, name: str) -> None:
+    """Let maildrop and relay be tried at once; what failed stays counted."""
+    _set(tx, name, next_poll_at=None, relay_paused_until=None)
+
+
+def _moment(now: datetime) -> Any:
+    """Bind a time as the column that it stands beside."""
+    return literal(now, accounts.c.failing_since.type)
+
+
+# --- visits ---------------------------------------------------------------------------------------------------------
+
+
+def begin_poll(tx: Connection, name: str, session: str, owner: str, now: datetime) -> int:
+    """Write down that a visit has begun; give its id."""
+    row = {"account": name, "session": session, "owner": owner, "started_at": now, "outcome": "running"}
+    return int(tx.execute(insert(polls).returning(polls.c.id), row).scalar_one())
+
+
+def end_poll(
+    tx: Connection,
+    poll: int,
+    *,
+    now: datetime,
+    outcome: str,
+    listed: int = 0,
+    fetched: int = 0,
+    octets: int = 0,
+    skipped: int = 0,
+    dele_sent: int = 0,
+    deleted: int = 0,
+    error: str | None = None,
+    transcript: str | None = None,
+) -> None:
+    """Write down how a visit ended. outcome: ok or failed.  transcript: redacted, of a session that failed."""
+    tx.execute(
+        update(polls)
+        .where(polls.c.id == poll)
+        .values(
+            finished_at=now,
+            outcome=outcome,
+            listed=listed,
+            fetched=fetched,
+            octets=octets,
+            skipped=skipped,
+            dele_sent=dele_sent,
+            deleted=deleted,
+            error=error,
+            transcript=transcript,
+        )
+    )
+
+
+def interrupt_orphans(tx: Connection, now: datetime) -> int:
+    """End the visits whose process is gone, and free their accounts; give their number.
+
+    A process of another host is gone once it no longer holds the account's lease.
+    """
+    t, a = polls.c, accounts.c
+    query = (
+        select(t.id, t.account, t.owner, a.lease_owner, a.lease_until)
+        .join_from(polls, accounts, a.name == t.account, isouter=True)
+        .where(t.outcome == "running")
+    )
+    ended = 0
+    for key, account, owner, holder, until in tx.execute(query).all():
+        held = holder == owner and until is not None and until > now
+        dead = is_dead(owner)
+        if held and not dead:
+            continue
+        end_poll(tx, key, now=now, outcome="interrupted", error=INTERRUPTED)
+        if dead:
+            release(tx, account, owner)
+        ended += 1
+    return ended
+
+
+def recent_polls(conn: Connection, limit: int, account: str | None = None) -> list[Row[Any]]:
+    """Give the last visits, the newest first."""
+    query = select(polls).order_by(polls.c.id.desc()).limit(limit)
+    if account is not None:
+        query = query.where(polls.c.account == account)
+    return list(conn.execute(query))

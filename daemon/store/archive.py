@@ -1,0 +1,283 @@
+"""The archive: every message octet for octet, once per account, and the columns that are derived from it.
+
+`add` stores a whole batch in a handful of statements; `proven` is what stands between a DELE and a lost letter: it reads the
+octets back and hashes them. All functions take the connection and never commit. Never parses.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
+
+from daemon import errors
+from daemon.mail.message import Parsed
+from daemon.store import ledger, schema
+from daemon.store.dialect import statements
+from daemon.store.schema import SOURCE_PART_OCTETS, addresses, message_sources, messages
+from daemon.wire.spool import Spool
+
+IDS_A_STATEMENT: Final = 500  # parameters of one IN list, so that few different statements are compiled
+PARTS_AT_ONCE: Final = 8  # rows read ahead while hashing: at most 32 MiB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A message as it came. occurrence: counts equal UIDLs in one listing from 0.  entry_octets: its size as LIST said."""
+
+    uidl: str
+    occurrence: int = 0
+    entry_octets: int | None = None
+    spool: Spool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filed:
+    """Where an incoming message went. message, ledger: ids.  is_new: False if its content was archived already."""
+
+    message: int
+    ledger: int
+    is_new: bool
+    sha256: str
+    octets: int
+    first_seen_at: datetime
+
+
+def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetime) -> list[Filed]:
+    """Archive messages and write them into the ledger; give the place of each, in their order."""
+    known = _known(tx, account, {one.spool.sha256 for one in incoming})
+    new: dict[str, Incoming] = {}
+    for one in incoming:
+        if one.spool.sha256 not in known:
+            new.setdefault(one.spool.sha256, one)
+    ids = dict(zip(new, statements.new_ids(tx, messages, len(new)), strict=True)) if new else {}
+    if new:
+        tx.execute(
+            insert(messages),
+            [
+                {"id": ids[sha256], "account": account, "uidl": one.uidl, "archived_at": now, "octets": one.spool.octets, "sha256": sha256}
+                for sha256, one in new.items()
+            ],
+        )
+        _add_sources(tx, ((ids[sha256], one.spool) for sha256, one in new.items()))
+    places = known | ids
+    # A broken server may list one UIDL of one occurrence twice: the later one stands in the ledger, both in the archive.
+    rows = {
+        (one.uidl, one.occurrence): {
+            "uidl": one.uidl,
+            "occurrence": one.occurrence,
+            "octets": one.entry_octets,
+            "message": places[one.spool.sha256],
+        }
+        for one in incoming
+    }
+    entries = ledger.archived(tx, account, list(rows.values()), now)
+    filed = []
+    for one in incoming:
+        key, first_seen_at = entries[one.uidl, one.occurrence]
+        sha256 = one.spool.sha256
+        filed.append(
+            Filed(
+                message=places[sha256],
+                ledger=key,
+                is_new=new.get(sha256) is one,
+                sha256=sha256,
+                octets=one.spool.octets,
+                first_seen_at=first_seen_at,
+            )
+        )
+    return filed
+
+
+def _known(tx: Connection, account: str, hashes: Iterable[str]) -> dict[str, int]:
+    wanted, found = sorted(hashes), {}
+    for start in range(0, len(wanted), IDS_A_STATEMENT):
+        part = wanted[start : start + IDS_A_STATEMENT]
+        query = select(messages.c.sha256, messages.c.id).where(messages.c.account == account, messages.c.sha256.in_(part))
+        found |= {sha256: key for sha256, key in tx.execute(query)}
+    return found
+
+
+def _add_sources(tx: Connection, sources: Iterable[tuple[int, Spool]]) -> None:
+    small = []
+    for message, spool in sources:
+        if spool.octets <= SOURCE_PART_OCTETS:
+            small.append({"message": message, "part": 0, "octets": spool.octets, "content": spool.getvalue()})
+            continue
+        for part, content in enumerate(spool.pieces(SOURCE_PART_OCTETS)):
+            tx.execute(insert(message_sources), [{"message": message, "part": part, "octets": len(content), "content": content}])
+    if small:
+        tx.execute(insert(message_sources), small)
+
+
+# --- reading back ---------------------------------------------------------------------------------------------------
+
+
+def proven(conn: Connection, ids: Sequence[int]) -> set[int]:
+    """Read the octets of messages back and hash them; give the ids of those that are what was received."""
+    good: set[int] = set()
+    for start in range(0, len(ids), IDS_A_STATEMENT):
+        part = list(ids[start : start + IDS_A_STATEMENT])
+        hashes = {key: sha256 for key, sha256 in conn.execute(select(messages.c.id, messages.c.sha256).where(messages.c.id.in_(part)))}
+        found = {message: hashlib.sha256() for message in hashes}
+        t = message_sources.c
+        query = select(t.message, t.content).where(t.message.in_(part)).order_by(t.message, t.part)
+        for message, content in conn.execute(query, execution_options={"yield_per": PARTS_AT_ONCE}):
+            if message in found:
+                found[message].update(content)
+        good |= {message for message, sha256 in hashes.items() if found[message].hexdigest() == sha256}
+    return good
+
+
+def source_parts(conn: Connection, message: int) -> Iterator[bytes]:
+    """Give the octets of a message in parts of at most 4 MiB; NotFound if there is no such message."""
+    if conn.execute(select(messages.c.id).where(messages.c.id == message)).first() is None:
+        raise errors.NotFound(f"message {message}: not in the archive")
+    t = message_sources.c
+    parts = list(conn.execute(select(t.part).where(t.message == message).order_by(t.part)).scalars())
+    for part in parts:
+        yield conn.execute(select(t.content).where(t.message == message, t.part == part)).scalar_one()
+
+
+def source(conn: Connection, message: int) -> bytes:
+    """Give the octets of a message whole; NotFound if there is no such message."""
+    return b"".join(source_parts(conn, message))
+
+
+def get(conn: Connection, message: int) -> Row[Any]:
+    """Give the row of a message; NotFound if there is none."""
+    row = conn.execute(select(messages).where(messages.c.id == message)).first()
+    if row is None:
+        raise errors.NotFound(f"message {message}: not in the archive")
+    return row
+
+
+def recent(conn: Connection, limit: int, account: str | None = None) -> list[Row[Any]]:
+    """Give the rows of the messages archived last, the newest first, without their text."""
+    columns = [column for column in messages.c if column.name != "body_text"]
+    query = select(*columns).order_by(messages.c.id.desc()).limit(limit)
+    if account is not None:
+        query = query.where(messages.c.account == account)
+    return list(conn.execute(query))
+
+
+def attachments(conn: Connection, message: int) -> list[Row[Any]]:
+    """Give the rows of a message's attachments, in the order of their parts in it."""
+    query = select(schema.attachments).where(schema.attachments.c.message == message).order_by(schema.attachments.c.id)
+    return list(conn.execute(query))
+
+
+def addresses_of(conn: Connection, message: int) -> list[Row[Any]]:
+    """Give the rows of a message's addresses."""
+    t = addresses.c
+    return list(conn.execute(select(addresses).where(t.message == message).order_by(t.role, t.position)))
+
+
+def _narrowed(query: Select[Any], account: str | None, before: datetime | None = None) -> Select[Any]:
+    if account is not None:
+        query = query.where(messages.c.account == account)
+    if before is not None:
+        query = query.where(messages.c.archived_at < before)
+    return query
+
+
+def count(conn: Connection, account: str | None = None) -> int:
+    """Count the messages."""
+    return int(conn.execute(_narrowed(select(func.count()).select_from(messages), account)).scalar_one())
+
+
+def ids(conn: Connection, *, account: str | None = None, after: int = 0, limit: int) -> list[int]:
+    """Give the ids above `after`, in their order."""
+    query = select(messages.c.id).where(messages.c.id > after).order_by(messages.c.id).limit(limit)
+    return list(conn.execute(_narrowed(query, account)).scalars())
+
+
+# --- pruning --------------------------------------------------------------------------------------------------------
+
+
+def prunable(conn: Connection, *, before: datetime, account: str | None = None) -> tuple[int, int]:
+    """Count the messages archived before that time, and their octets."""
+    query = select(func.count(), func.coalesce(func.sum(messages.c.octets), 0)).select_from(messages)
+    found, octets = conn.execute(_narrowed(query, account, before)).one()
+    return int(found), int(octets)
+
+
+def prune(tx: Connection, *, before: datetime, account: str | None = None, limit: int) -> int:
+    """Delete at most `limit` messages archived before that time, the oldest first; the ledger keeps its rows."""
+    query = _narrowed(select(messages.c.id), account, before).order_by(messages.c.id).limit(limit)
+    return tx.execute(delete(messages).where(messages.c.id.in_(query.scalar_subquery()))).rowcount
+
+
+# --- what is derived ------------------------------------------------------------------------------------------------
+
+
+def unindexed(conn: Connection, version: int, limit: int) -> list[tuple[int, int]]:
+    """Give (id, octets) of messages that no parser of this version has seen, the never parsed first."""
+    t = messages.c
+    query = select(t.id, t.octets).where(t.parser_version < version).order_by(t.parser_version, t.id).limit(limit)
+    return [(key, octets) for key, octets in conn.execute(query)]
+
+
+def ids_after(conn: Connection, after: int, limit: int) -> list[tuple[int, int]]:
+    """Give (id, octets) of the messages with an id above `after`, in their order."""
+    t = messages.c
+    return [(key, octets) for key, octets in conn.execute(select(t.id, t.octets).where(t.id > after).order_by(t.id).limit(limit))]
+
+
+def write_parsed(tx: Connection, message_id: int, parsed: Parsed, version: int, now: datetime) -> None:
+    """Write the derived columns of one message anew; what stood there is replaced."""
+    write_all_parsed(tx, [(message_id, parsed)], version, now)
+
+
+def write_all_parsed(tx: Connection, items: Sequence[tuple[int, Parsed]], version: int, now: datetime) -> None:  # noqa: ARG001 -- the contract of all writers
+    """Write the derived columns of many messages in a handful of statements."""
+    if not items:
+        return
+    for start in range(0, len(items), IDS_A_STATEMENT):
+        part = [key for key, _ in items[start : start + IDS_A_STATEMENT]]
+        tx.execute(delete(addresses).where(addresses.c.message.in_(part)))
+        tx.execute(delete(schema.attachments).where(schema.attachments.c.message.in_(part)))
+    rewrite = update(messages).where(messages.c.id == bindparam("key"))
+    tx.execute(rewrite, [{"key": key, "parser_version": version, **_columns(parsed)} for key, parsed in items])
+    of_addresses = [
+        {"message": key, "role": one.role, "position": one.position, "name": one.name, "address": one.address}
+        for key, parsed in items
+        for one in parsed.addresses
+    ]
+    if of_addresses:
+        tx.execute(insert(addresses), of_addresses)
+    of_attachments = [
+        {
+            "message": key,
+            "part": one.part,
+            "filename": one.filename,
+            "content_type": one.content_type,
+            "octets": one.octets,
+            "sha256": one.sha256,
+            "content_id": one.content_id,
+            "disposition": one.disposition,
+        }
+        for key, parsed in items
+        for one in parsed.attachments
+    ]
+    if of_attachments:
+        tx.execute(insert(schema.attachments), of_attachments)
+
+
+def _columns(parsed: Parsed) -> dict[str, Any]:
+    return {
+        "message_id": parsed.message_id,
+        "in_reply_to": parsed.in_reply_to,
+        "sent_at": parsed.sent_at,
+        "from_name": parsed.from_name,
+        "from_address": parsed.from_address,
+        "to_addresses": parsed.to_addresses,
+        "cc_addresses": parsed.cc_addresses,
+        "subject": parsed.subject,
+        "body_text": parsed.body_text,
+        "attachment_count": len(parsed.attachments),
+        "attachment_names": parsed.attachment_names,
+        "defects": list(parsed.defects),
+    }

@@ -1,0 +1,137 @@
+"""The one door to the database: the only BEGIN, COMMIT and ROLLBACK, and the border where its errors get our names.
+
+`transaction()` is for writing and commits at its end; `reading()` sees one state of the database. Both are short and never
+open while a socket is waited on: a thread that is in one can't enter another (OutOfState). Everything else in `store/` takes
+the connection and never commits. Raises `errors.StoreError` kinds, nothing of SQLAlchemy's.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from sqlalchemy import Connection
+
+from daemon import errors
+from daemon.store.dialect import engine, failures
+from daemon.store.dialect.types import POSTGRESQL, SQLITE
+from daemon.store.dialect.watch import Watch, open_watch
+
+
+class Database:
+    """An archive and its outbox, on SQLite or PostgreSQL; safe to use from many threads."""
+
+    def __init__(self, url: str) -> None:
+        """Nothing is opened or made yet. url: like `sqlite:///postroom.db` or `postgresql+psycopg://…`."""
+        self.kind, self._url = engine.parse(url)
+        self._engine = engine.make(self.kind, self._url)
+        self._thread = threading.local()
+        self._version = ""
+
+    @property
+    def shown(self) -> str:
+        """The address for people, without a password."""
+        return self._url.render_as_string(hide_password=True)
+
+    @property
+    def engine_version(self) -> str:
+        """Name and version of the database engine."""
+        if not self._version:
+            sqlite = self.kind == SQLITE
+            with self.reading() as conn:
+                version = conn.exec_driver_sql("SELECT sqlite_version()" if sqlite else "SHOW server_version").scalar_one()
+            self._version = f"{'SQLite' if sqlite else 'PostgreSQL'} {str(version).split()[0]}"
+        return self._version
+
+    def exists(self) -> bool:
+        """Tell whether there is a database to open; of a server's only opening it tells."""
+        path = engine.file_of(self._url)
+        return path is None or path.exists()
+
+    # --- transactions -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Hand out a connection to write with; COMMIT at the end, ROLLBACK if the block raises."""
+        with self._connected({"sqlite_begin": engine.WRITING}) as conn, conn.begin():
+            yield conn
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Hand out a connection that only reads, one state of the database throughout; what is written is lost."""
+        options: dict[str, Any] = {"sqlite_begin": engine.READING}
+        if self.kind == POSTGRESQL:
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._connected(options) as conn, conn.begin() as begun:
+            yield conn
+            begun.rollback()
+
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """Hand out a connection to change the schema with, as in `transaction()`; foreign keys are off on SQLite meanwhile."""
+        options = {"sqlite_begin": engine.WRITING}
+        with self._connected(options) as conn:
+            if self.kind == SQLITE:  # a rebuilt table is dropped, and its children with it
+                engine.foreign_keys(conn, on=False)
+            try:
+                with conn.begin():
+                    yield conn
+            finally:
+                if self.kind == SQLITE:
+                    engine.foreign_keys(conn, on=True)
+
+    def in_transaction(self) -> bool:
+        """Tell whether this thread is in a transaction() or reading() block."""
+        return getattr(self._thread, "busy", False)
+
+    @contextmanager
+    def _connected(self, options: dict[str, Any]) -> Iterator[Connection]:
+        if self.in_transaction():
+            raise errors.OutOfState("a transaction was begun inside another one of the same thread")
+        self._thread.busy = True
+        try:
+            with self._engine.connect() as plain:
+                yield plain.execution_options(**options)
+        except failures.TRANSLATED as error:
+            raise failures.translate(error, self.kind, self.shown) from error
+        finally:
+            self._thread.busy = False
+
+    # --- others -----------------------------------------------------------------------------------------------------
+
+    def watch(self) -> Watch:
+        """Begin to watch for what others commit; close it after use."""
+        return open_watch(self.kind, self._url, self.shown)
+
+    @contextmanager
+    def run_lock(self) -> Iterator[None]:
+        """Be the only daemon on this SQLite file for the length of the block, or Busy. PostgreSQL knows leases only."""
+        path = engine.file_of(self._url)
+        if path is None:
+            yield
+            return
+        path = path.with_name(path.name + ".lock")
+        try:
+            lock = path.open("a+", encoding="ascii", opener=lambda name, flags: os.open(name, flags, engine.MODE))
+        except OSError as error:
+            raise errors.DatabaseUnusable(f"{path}: {error.strerror}; the daemon needs to write beside its database") from error
+        with lock:
+            self._take(lock)
+            yield
+            lock.truncate(0)
+
+    def _take(self, lock: IO[str]) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise errors.Busy(f"postroom run is already at work on {self.shown} (pid {lock.read().strip() or 'unknown'})") from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+
+    def dispose(self) -> None:
+        """Close all connections; the object can be used again."""
+        self._engine.dispose()

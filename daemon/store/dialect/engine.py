@@ -1,0 +1,120 @@
+"""How a connection to each database is made: SQLAlchemy's engine, SQLite's pragmas and its transactions.
+
+SQLite: write-ahead log and synchronous=FULL, so that a COMMIT that returned is on the disk (what is deleted on a server
+after it is safe); a writer takes its lock at BEGIN, since a reader that turns writer fails at once with BUSY_SNAPSHOT. The
+driver is pysqlite3, which brings an SQLite without the WAL-reset fault of 3.7.0-3.51.2 that the system's may have.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable
+from functools import partial
+from operator import methodcaller
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from daemon import errors
+from daemon.store.dialect.types import POSTGRESQL, SQLITE
+
+BUSY_MILLISECONDS: Final = 5000  # a writer waits this long for another one; ours hold the lock for milliseconds
+POOLED: Final = 8  # connections kept open between uses
+OVERFLOW: Final = 56  # more threads than the house ever has find a connection
+MODE: Final = 0o660  # of a new database file, before the umask: the group may query and insert; -wal and -shm inherit it
+CONNECT_SECONDS: Final = 10  # until a PostgreSQL server that does not answer is given up
+
+WRITING: Final = "IMMEDIATE"
+READING: Final = "DEFERRED"
+
+
+def parse(text: str) -> tuple[str, URL]:
+    """Give the kind of database and its URL; DatabaseUnusable says what is wrong with it."""
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise errors.DatabaseUnusable("POSTROOM_DATABASE_URL is not a database URL; it looks like sqlite:///postroom.db") from error
+    kind = url.get_backend_name()
+    if kind == SQLITE:
+        if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+            raise errors.DatabaseUnusable("POSTROOM_DATABASE_URL: SQLite needs a file, like sqlite:///postroom.db")
+        return kind, url
+    if kind == POSTGRESQL:
+        return kind, url.set(drivername="postgresql+psycopg")
+    raise errors.DatabaseUnusable(f"POSTROOM_DATABASE_URL: {kind} is not supported; SQLite and PostgreSQL are")
+
+
+def file_of(url: URL) -> Path | None:
+    """Give the file of an SQLite database, None for a server."""
+    return Path(str(url.database)) if url.get_backend_name() == SQLITE else None
+
+
+def make(kind: str, url: URL) -> Engine:
+    """Make the engine; nothing is opened yet."""
+    return _sqlite(url) if kind == SQLITE else _postgresql(url)
+
+
+# --- SQLite ---------------------------------------------------------------------------------------------------------
+
+
+def _sqlite(url: URL) -> Engine:
+    from pysqlite3 import dbapi2  # noqa: PLC0415 -- each driver is loaded only where it is used
+
+    path = Path(str(url.database))
+    engine = create_engine(
+        url, module=dbapi2, creator=partial(connect_sqlite, path), pool_size=POOLED, max_overflow=OVERFLOW, pool_use_lifo=True
+    )
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def connect_sqlite(path: Path) -> Any:
+    """Open a connection as every one of ours is; the file is made first if need be, with the rights that a group needs."""
+    from pysqlite3 import dbapi2  # noqa: PLC0415 -- each driver is loaded only where it is used
+
+    with contextlib.suppress(OSError):  # SQLite says better what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, MODE))
+    connection = dbapi2.connect(str(path), timeout=BUSY_MILLISECONDS / 1000, isolation_level=None, check_same_thread=False)
+    # A program may have inserted a text that is not UTF-8: it must be readable, or it would stop every reader of its table.
+    connection.text_factory = methodcaller("decode", "utf-8", "replace")
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+            connection.execute(f"PRAGMA {pragma}").close()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('sqlite_begin', WRITING)}")
+
+
+def run(connection: Connection, statements: Iterable[str]) -> None:
+    """Run statements as they stand: a `%` in them is no placeholder."""
+    for statement in statements:
+        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def foreign_keys(connection: Connection, *, on: bool) -> None:
+    """Switch foreign keys on one connection; SQLite takes it outside a transaction only."""
+    raw = connection.connection.dbapi_connection
+    assert raw is not None  # noqa: S101 -- the connection was just opened
+    raw.cursor().execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}")
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+
+def _postgresql(url: URL) -> Engine:
+    try:
+        return create_engine(
+            url,
+            pool_size=POOLED,
+            max_overflow=OVERFLOW,
+            pool_pre_ping=True,  # a server that was restarted is noticed before work is begun on a dead connection
+            connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "postroom"},
+        )
+    except ModuleNotFoundError as error:
+        raise errors.DatabaseUnusable("PostgreSQL needs its driver: pip install 'postroom[postgres]'") from error

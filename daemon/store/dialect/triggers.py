@@ -1,0 +1,199 @@
+"""The triggers of both databases: the rules of the outbox, its bookkeeping, and what foreign keys would do if they were on.
+
+Every trigger and function is in the two lists here, and is made anew at each migration: a migration that rebuilds a table
+on SQLite loses its triggers silently. A change here therefore needs a migration, and a test says so. Times that wait to be
+claimed stand in `next_attempt_at`, which is NULL in every other row: the triggers keep that true whoever changes `status`.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from daemon.store.dialect import fulltext
+from daemon.store.dialect.rules import ATTACHED, GIVEN, OUTBOX, OUTBOX_ATTACHMENTS, Rule
+from daemon.store.dialect.types import POSTGRESQL, SQLITE, SQLITE_NOW, SQLITE_TIME_FORMAT
+
+# --- SQLite ---------------------------------------------------------------------------------------------------------
+
+
+def _checks_sqlite(rules: Iterable[Rule], event: str) -> str:
+    cases = [f"    WHEN {rule.sqlite} THEN RAISE(ABORT, '{rule.message}')" for rule in rules if rule.sqlite and rule.on in {"", event}]
+    return "  SELECT CASE\n" + "\n".join(cases) + "\n  END;"
+
+
+def _rules_sqlite(table: str, columns: tuple[str, ...], rules: tuple[Rule, ...]) -> dict[str, str]:
+    insert, update = f"{table}_rules_insert", f"{table}_rules_update"
+    return {
+        insert: f"CREATE TRIGGER {insert} BEFORE INSERT ON {table} BEGIN\n{_checks_sqlite(rules, 'INSERT')}\nEND",
+        update: f"CREATE TRIGGER {update} BEFORE UPDATE OF {', '.join(columns)} ON {table} BEGIN\n"
+        f"{_checks_sqlite(rules, 'UPDATE')}\nEND",
+    }
+
+
+def _normal(column: str) -> str:
+    return f"strftime('{SQLITE_TIME_FORMAT}', {column})"
+
+
+_DUE: Final = f"max({SQLITE_NOW}, coalesce({_normal('NEW.send_after')}, ''))"
+_NORMALISE: Final = f"""\
+  UPDATE outbox SET send_after = {_normal("send_after")}, expires_at = {_normal("expires_at")}
+    WHERE id = NEW.id AND (send_after IS NOT {_normal("send_after")} OR expires_at IS NOT {_normal("expires_at")});"""
+
+_KEPT_SQLITE: Final = {
+    "outbox_inserted": f"""\
+CREATE TRIGGER outbox_inserted AFTER INSERT ON outbox BEGIN
+{_NORMALISE}
+  UPDATE outbox SET next_attempt_at = CASE NEW.status WHEN 'queued' THEN {_DUE} END WHERE id = NEW.id;
+END""",
+    "outbox_rescheduled": f"""\
+CREATE TRIGGER outbox_rescheduled AFTER UPDATE OF send_after, expires_at ON outbox
+WHEN NEW.send_after IS NOT OLD.send_after OR NEW.expires_at IS NOT OLD.expires_at BEGIN
+{_NORMALISE}
+  UPDATE outbox SET next_attempt_at = {_DUE}
+    WHERE id = NEW.id AND NEW.status = 'queued' AND NEW.attempts = 0 AND {_normal("NEW.send_after")} IS NOT {_normal("OLD.send_after")};
+END""",
+    "outbox_waits": f"""\
+CREATE TRIGGER outbox_waits AFTER UPDATE OF status ON outbox
+WHEN NEW.status IN ('queued', 'deferred') AND NEW.next_attempt_at IS NULL BEGIN
+  UPDATE outbox SET next_attempt_at = {_DUE}, queued_at = {SQLITE_NOW} WHERE id = NEW.id;
+END""",
+    "outbox_waits_no_more": """\
+CREATE TRIGGER outbox_waits_no_more AFTER UPDATE OF status ON outbox
+WHEN NEW.status NOT IN ('queued', 'deferred', 'in_doubt') AND NEW.next_attempt_at IS NOT NULL BEGIN
+  UPDATE outbox SET next_attempt_at = NULL WHERE id = NEW.id;
+END""",
+    "outbox_asked_again": """\
+CREATE TRIGGER outbox_asked_again AFTER UPDATE OF status ON outbox
+WHEN NEW.status = 'queued' AND OLD.status IN ('failed', 'partial', 'expired', 'cancelled', 'in_doubt') BEGIN
+  UPDATE outbox_recipients SET status = 'queued' WHERE outbox_id = NEW.id AND status IN ('failed', 'in_doubt');
+END""",
+    "outbox_deleted": """\
+CREATE TRIGGER outbox_deleted AFTER DELETE ON outbox BEGIN
+  DELETE FROM outbox_recipients WHERE outbox_id = OLD.id;
+  DELETE FROM outbox_attempts WHERE outbox_id = OLD.id;
+  DELETE FROM outbox_attachments WHERE outbox_id = OLD.id;
+END""",
+    "messages_deleted": """\
+CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
+  DELETE FROM message_sources WHERE message = OLD.id;
+  DELETE FROM addresses WHERE message = OLD.id;
+  DELETE FROM attachments WHERE message = OLD.id;
+  UPDATE ledger SET message = NULL WHERE message = OLD.id;
+END""",
+}
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+_HEADERS_FAULT: Final = r"""
+CREATE FUNCTION postroom_headers_fault(headers text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  field record;
+BEGIN
+  IF headers IS NULL THEN RETURN NULL; END IF;
+  IF json_typeof(headers::json) <> 'object' THEN RETURN 'object'; END IF;
+  FOR field IN SELECT key, json_typeof(value) AS kind FROM json_each(headers::json) LOOP
+    IF field.kind <> 'string' THEN RETURN 'string'; END IF;
+    IF field.key !~ '^[\x21-\x39\x3b-\x7e]+$' THEN RETURN 'name'; END IF;
+  END LOOP;
+  FOR field IN SELECT value FROM json_each_text(headers::json) LOOP
+    IF field.value ~ '[\x01-\x1f\x7f]' THEN RETURN 'value'; END IF;
+  END LOOP;
+  RETURN NULL;
+EXCEPTION
+  WHEN untranslatable_character THEN RETURN 'value';
+  WHEN data_exception THEN RETURN 'json';
+END $$""".strip()
+
+
+def _checks_postgresql(rules: Iterable[Rule]) -> str:
+    lines = []
+    for rule in rules:
+        if rule.postgresql:
+            event = f"TG_OP = '{rule.on}' AND " if rule.on else ""
+            lines.append(
+                f"  IF {event}({rule.postgresql}) THEN\n    RAISE EXCEPTION USING MESSAGE = '{rule.message}',"
+                f" ERRCODE = 'check_violation', TABLE = '{rule.table}', COLUMN = '{rule.column}';\n  END IF;"
+            )
+    return "\n".join(lines)
+
+
+def _function(name: str, body: str, result: str = "NEW") -> str:
+    return f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$\nBEGIN\n{body}\n  RETURN {result};\nEND $$"
+
+
+def _rules_postgresql(table: str, columns: tuple[str, ...], rules: tuple[Rule, ...]) -> dict[str, str]:
+    name = f"{table}_rules"  # before the bookkeeping: triggers of one kind fire in the order of their names
+    return {
+        f"function {name}()": _function(name, _checks_postgresql(rules)),
+        f"trigger {name} on {table}": f"CREATE TRIGGER {name} BEFORE INSERT OR UPDATE OF {', '.join(columns)}"
+        f" ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()",
+    }
+
+
+_KEPT_POSTGRESQL: Final = {
+    "function outbox_waiting()": _function(
+        "outbox_waiting",
+        """\
+  IF TG_OP = 'INSERT' THEN
+    NEW.next_attempt_at := CASE WHEN NEW.status = 'queued' THEN greatest(now(), NEW.send_after) END;
+  ELSIF NEW.status IN ('queued', 'deferred') AND NEW.next_attempt_at IS NULL THEN
+    NEW.next_attempt_at := greatest(now(), NEW.send_after);
+    NEW.queued_at := now();
+  ELSIF NEW.status NOT IN ('queued', 'deferred', 'in_doubt') THEN
+    NEW.next_attempt_at := NULL;
+  ELSIF NEW.status = 'queued' AND NEW.attempts = 0 AND NEW.send_after IS DISTINCT FROM OLD.send_after THEN
+    NEW.next_attempt_at := greatest(now(), NEW.send_after);
+  END IF;""",
+    ),
+    "trigger outbox_waiting on outbox": "CREATE TRIGGER outbox_waiting BEFORE INSERT OR UPDATE OF status, send_after ON outbox"
+    " FOR EACH ROW EXECUTE FUNCTION outbox_waiting()",
+    "function outbox_asked_again()": _function(
+        "outbox_asked_again",
+        "  UPDATE outbox_recipients SET status = 'queued' WHERE outbox_id = NEW.id AND status IN ('failed', 'in_doubt');",
+        "NULL",
+    ),
+    "trigger outbox_asked_again on outbox": "CREATE TRIGGER outbox_asked_again AFTER UPDATE OF status ON outbox FOR EACH ROW"
+    " WHEN (NEW.status = 'queued' AND OLD.status IN ('failed', 'partial', 'expired', 'cancelled', 'in_doubt'))"
+    " EXECUTE FUNCTION outbox_asked_again()",
+    "function outbox_notify()": _function("outbox_notify", "  PERFORM pg_notify('postroom_outbox', '');", "NULL"),
+    "trigger outbox_notify on outbox": "CREATE TRIGGER outbox_notify AFTER INSERT OR UPDATE OF status, next_attempt_at ON outbox"
+    " FOR EACH ROW WHEN (NEW.next_attempt_at IS NOT NULL) EXECUTE FUNCTION outbox_notify()",
+}
+
+# --- both -----------------------------------------------------------------------------------------------------------
+
+# What is made, by what it is dropped by; in the order of making.
+TRIGGERS: Final[dict[str, dict[str, str]]] = {
+    SQLITE: {
+        f"trigger {name}": statement
+        for name, statement in {
+            **_rules_sqlite("outbox", GIVEN, OUTBOX),
+            **_rules_sqlite("outbox_attachments", ATTACHED, OUTBOX_ATTACHMENTS),
+            **_KEPT_SQLITE,
+            **fulltext.TRIGGERS_SQLITE,
+        }.items()
+    },
+    POSTGRESQL: {
+        "function postroom_headers_fault(text)": _HEADERS_FAULT,
+        **_rules_postgresql("outbox", GIVEN, OUTBOX),
+        **_rules_postgresql("outbox_attachments", ATTACHED, OUTBOX_ATTACHMENTS),
+        **_KEPT_POSTGRESQL,
+    },
+}
+
+
+def create(kind: str) -> list[str]:
+    """Give the statements that make all triggers of a database without them."""
+    return list(TRIGGERS[kind].values())
+
+
+def drop(kind: str) -> list[str]:
+    """Give the statements that take away all triggers named here, from a database that may not even have their tables."""
+    statements = []
+    for what in reversed(TRIGGERS[kind]):
+        noun, _, rest = what.partition(" ")
+        statement = f"DROP {noun} IF EXISTS {rest}"
+        if " on " in rest:  # PostgreSQL wants the table of a trigger to be there
+            table = rest.rpartition(" ")[2]
+            statement = f"DO $$ BEGIN IF to_regclass('{table}') IS NOT NULL THEN {statement}; END IF; END $$"
+        statements.append(statement)
+    return statements

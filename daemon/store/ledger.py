@@ -1,0 +1,169 @@
+"""What is known of each message of each maildrop, by account and UIDL: "why is this mail missing, still there, or skipped?"
+
+All functions take the connection and never commit. `last_seen_at` of a row is advanced at most once an hour while it is
+listed (a poll of 20,000 known messages must not write 20,000 rows), and is exact once the message has left.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, case, func, select, update
+
+from daemon.mail.maildrop import Entry, Known, LedgerStatus
+from daemon.store.dialect import statements
+from daemon.store.schema import accounts, ledger
+
+SEEN_EVERY: Final = timedelta(hours=1)  # between two writes of last_seen_at
+IDS_A_STATEMENT: Final = 500  # parameters of one IN list, so that few different statements are compiled
+
+LISTED: Final = (LedgerStatus.ARCHIVED, LedgerStatus.SKIPPED, LedgerStatus.REFUSED)
+
+
+def known(conn: Connection, account: str) -> list[Known]:
+    """Give every row of an account, oldest first."""
+    t = ledger.c
+    query = select(t.id, t.uidl, t.octets, t.status, t.first_seen_at, t.message, t.deleted_at).where(t.account == account).order_by(t.id)
+    return [Known(*row) for row in conn.execute(query)]
+
+
+def skip(
+    tx: Connection, account: str, rows: Sequence[tuple[Entry, int, LedgerStatus, str]], now: datetime
+) -> None:
+    """Write down what was not archived, and why. rows: entry with a UIDL, occurrence, SKIPPED or REFUSED, reason."""
+    values = [
+        {
+            "account": account,
+            "uidl": entry.uidl,
+            "occurrence": occurrence,
+            "octets": entry.octets,
+            "first_seen_at": now,
+            "last_seen_at": now,
+            "status": str(status),
+            "reason": reason,
+            "attempts": int(status == LedgerStatus.REFUSED),
+        }
+        for entry, occurrence, status, reason in rows
+        if entry.uidl is not None
+    ]
+    if not values:
+        return
+    insert = statements.upsert(tx, ledger)
+    new = insert.excluded
+    statement = insert.on_conflict_do_update(
+        index_elements=statements.ledger_key(tx),
+        set_={
+            "octets": new.octets,
+            "status": new.status,
+            "reason": new.reason,
+            "last_seen_at": new.last_seen_at,
+            "attempts": ledger.c.attempts + new.attempts,
+        },
+    )
+    tx.execute(statement, values)
+
+
+def archived(tx: Connection, account: str, rows: Sequence[dict[str, Any]], now: datetime) -> dict[tuple[str, int], tuple[int, datetime]]:
+    """Write down what was archived; give ledger id and first_seen_at by (uidl, occurrence).
+
+    rows: uidl, occurrence, octets (as LIST said) and message of each. A UIDL that now names another message than before
+    is a new message: it is seen for the first time.
+    """
+    if not rows:
+        return {}
+    fixed = {"account": account, "first_seen_at": now, "last_seen_at": now, "status": str(LedgerStatus.ARCHIVED)}
+    insert = statements.upsert(tx, ledger)
+    new, old = insert.excluded, ledger.c
+    statement = insert.on_conflict_do_update(
+        index_elements=statements.ledger_key(tx),
+        set_={
+            "octets": new.octets,
+            "status": new.status,
+            "reason": None,
+            "first_seen_at": case((old.message != new.message, new.first_seen_at), else_=old.first_seen_at),
+            "last_seen_at": new.last_seen_at,
+            "message": new.message,
+            "attempts": 0,
+            "dele_sent_at": None,
+            "deleted_at": None,
+        },
+    )
+    tx.execute(statement, [row | fixed for row in rows])
+    found = {}
+    uidls = [row["uidl"] for row in rows]
+    for start in range(0, len(uidls), IDS_A_STATEMENT):
+        query = select(old.id, old.uidl, old.occurrence, old.first_seen_at)
+        query = query.where(old.account == account, statements.uidl_in(tx, uidls[start : start + IDS_A_STATEMENT]))
+        found |= {(uidl, occurrence): (key, seen) for key, uidl, occurrence, seen in tx.execute(query)}
+    return found
+
+
+def seen(tx: Connection, account: str, now: datetime) -> None:
+    """Note that the maildrop was listed at `now`; call it after `gone`, which needs the time of the listing before."""
+    tx.execute(update(accounts).where(accounts.c.name == account).values(last_listed_at=now))
+    t = ledger.c
+    tx.execute(
+        update(ledger)
+        .where(t.account == account, t.status.in_([str(one) for one in LISTED]), t.last_seen_at <= now - SEEN_EVERY)
+        .values(last_seen_at=now)
+    )
+
+
+def gone(tx: Connection, ids: Sequence[int], now: datetime) -> None:
+    """Note that messages left the maildrop without us: they were listed at the last visit, and no more at `now`."""
+    listed = select(accounts.c.last_listed_at).where(accounts.c.name == ledger.c.account).scalar_subquery()
+    _each(
+        tx,
+        ids,
+        {
+            "status": str(LedgerStatus.GONE),
+            "last_seen_at": func.coalesce(listed, ledger.c.last_seen_at),
+            "reason": f"not listed any more on {now:%Y-%m-%d}, and not deleted by postroom",
+        },
+    )
+
+
+def dele_sent(tx: Connection, ids: Sequence[int], now: datetime) -> None:
+    """Note that the server accepted DELE; the message is gone once it accepts QUIT too."""
+    _each(tx, ids, {"dele_sent_at": now})
+
+
+def deleted(tx: Connection, ids: Sequence[int], now: datetime) -> None:
+    """Note that the server accepted QUIT after DELE."""
+    _each(tx, ids, {"status": str(LedgerStatus.DELETED), "deleted_at": now, "last_seen_at": now, "reason": None})
+
+
+def not_deleted(tx: Connection, ids: Sequence[int], reason: str) -> None:
+    """Note that the server refused DELE; the status stays, the next visit tries again."""
+    _each(tx, ids, {"reason": f"DELE refused: {reason}"})
+
+
+def _each(tx: Connection, ids: Sequence[int], values: dict[str, Any]) -> None:
+    if ids:
+        tx.execute(update(ledger).where(ledger.c.id == bindparam("key")).values(values), [{"key": key} for key in ids])
+
+
+def ids_of(conn: Connection, account: str, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """Give the ledger ids of (uidl, occurrence) pairs; those that are unknown are left out."""
+    t, wanted, found = ledger.c, set(keys), {}
+    uidls = sorted({uidl for uidl, _ in keys})
+    for start in range(0, len(uidls), IDS_A_STATEMENT):
+        query = select(t.id, t.uidl, t.occurrence).where(
+            t.account == account, statements.uidl_in(conn, uidls[start : start + IDS_A_STATEMENT])
+        )
+        found |= {(uidl, occurrence): key for key, uidl, occurrence in conn.execute(query) if (uidl, occurrence) in wanted}
+    return found
+
+
+def history(
+    conn: Connection, account: str | None = None, uidl: str | None = None, message: int | None = None, limit: int = 1000
+) -> list[Row[Any]]:
+    """Give whole rows, the last seen first, narrowed down by what is given."""
+    query = select(ledger).order_by(ledger.c.last_seen_at.desc(), ledger.c.id.desc()).limit(limit)
+    if account is not None:
+        query = query.where(ledger.c.account == account)
+    if uidl is not None:
+        query = query.where(statements.uidl_in(conn, [uidl]))
+    if message is not None:
+        query = query.where(ledger.c.message == message)
+    return list(conn.execute(query))

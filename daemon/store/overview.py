@@ -1,0 +1,87 @@
+"""How the house stands, from the database alone: what `postroom status` and the service's status line show."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from daemon.store import outbox as rows
+from daemon.store.schema import OUTBOX_STATUSES, accounts, messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountLine:
+    """One account, whether it is still set or not. messages: of it in the archive."""
+
+    name: str
+    address: str
+    messages: int
+    last_success_at: datetime | None
+    failing_since: datetime | None
+    failures: int
+    next_poll_at: datetime | None
+    last_error: str | None
+    lease_owner: str | None
+    relay_last_success_at: datetime | None
+    relay_failing_since: datetime | None
+    relay_failures: int
+    relay_paused_until: datetime | None
+    relay_last_error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """Everything at one look. outbox: rows by status, in the order of a row's life.  oldest_due_at: None if nothing waits."""
+
+    messages: int
+    octets: int
+    unindexed: int
+    with_defects: int
+    outbox: dict[str, int]
+    oldest_due_at: datetime | None
+    accounts: tuple[AccountLine, ...]
+
+
+def overview(conn: Connection, now: datetime) -> Overview:
+    """Look at everything. oldest_due_at is given when it is over at `now`."""
+    t = messages.c
+    archived = {
+        name: (int(count), int(octets))
+        for name, count, octets in conn.execute(select(t.account, func.count(), func.sum(t.octets)).group_by(t.account))
+    }
+    unindexed = conn.execute(select(func.count()).select_from(messages).where(t.parser_version == 0)).scalar_one()
+    with_defects = conn.execute(select(func.count()).select_from(messages).where(t.defects != "[]")).scalar_one()
+    counted, oldest = rows.counts(conn), rows.next_due(conn)
+    names = [name for name in AccountLine.__dataclass_fields__ if name != "messages"]
+    known = conn.execute(select(*[accounts.c[name] for name in names]).order_by(accounts.c.name))
+    return Overview(
+        messages=sum(count for count, _ in archived.values()),
+        octets=sum(octets for _, octets in archived.values()),
+        unindexed=int(unindexed),
+        with_defects=int(with_defects),
+        outbox={status: counted[status] for status in OUTBOX_STATUSES if status in counted},
+        oldest_due_at=oldest if oldest is not None and oldest <= now else None,
+        accounts=tuple(_line(row._asdict(), archived) for row in known),
+    )
+
+
+def _line(row: dict[str, Any], archived: dict[str, tuple[int, int]]) -> AccountLine:
+    return AccountLine(**row, messages=archived.get(row["name"], (0, 0))[0])
+
+
+def line(conn: Connection, now: datetime) -> str:
+    """Say it in one line, for `systemctl status`."""
+    counted = rows.counts(conn)
+    waiting = counted.get("queued", 0) + counted.get("deferred", 0)
+    a = accounts.c
+    failing = list(conn.execute(select(a.name).where(a.failing_since.is_not(None) | a.relay_failing_since.is_not(None)).order_by(a.name)).scalars())
+    last = conn.execute(select(func.max(a.last_success_at))).scalar()
+    parts = [f"{conn.execute(select(func.count()).select_from(messages)).scalar_one()} messages", f"{waiting} to send"]
+    if counted.get("in_doubt"):
+        parts.append(f"{counted['in_doubt']} in doubt")
+    if failing:
+        parts.append(f"failing: {', '.join(failing)}")
+    if last is not None:
+        parts.append(f"last visit {max(0, int((now - last).total_seconds()))} s ago")
+    return "; ".join(parts)

@@ -1,0 +1,260 @@
+"""Every word the house says to its log: one verb per event, the only importer of structlog.
+
+A verb fixes the wording, the level and the fields of its event, so that each stands in one place and can be looked up by
+an operator. Secrets are redacted at the source (`wire/transcript.py`), and once more here by type. Bodies of mail never
+come here: protocol lines carry their octet counts instead.
+
+`configure` is called once, by the composition root; before it, events go nowhere.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, MutableMapping
+from datetime import datetime
+from typing import Any, Final, TextIO
+
+import structlog
+
+from daemon import errors
+from daemon.wire.secret import Secret
+from daemon.wire.transcript import Line
+
+LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+Event = MutableMapping[str, Any]
+
+
+def _redact(_logger: Any, _method: str, event: Event) -> Event:
+    """Second line of defence: a Secret that reaches an event is never shown, however it got there."""
+    for key, value in event.items():
+        if isinstance(value, Secret):
+            event[key] = "***"
+    return event
+
+
+def _plain(_logger: Any, _method: str, event: Event) -> Event:
+    """Times as ISO 8601, exceptions as one line; None is left out."""
+    for key, value in list(event.items()):
+        if value is None:
+            del event[key]
+        elif isinstance(value, datetime):
+            event[key] = value.isoformat()
+        elif isinstance(value, errors.PostroomError):
+            event[key] = f"{type(value).__name__}: {value}"
+    return event
+
+
+def _drop(_logger: Any, _method: str, _event: Event) -> Event:
+    raise structlog.DropEvent
+
+
+def configure(*, log_format: str = "json", level: str = "info", stream: TextIO | None = None) -> None:
+    """Send events to `stream` (stderr), as `json` lines or for a `console`. `level`: debug, info, warning or error."""
+    out = stream or sys.stderr
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=24)
+        if log_format == "console"
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _redact,
+            _plain,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+
+
+structlog.configure(processors=[_drop], cache_logger_on_first_use=False)
+_log: Any = structlog.get_logger()
+
+
+# --- the daemon's life ----------------------------------------------------------------------------------------------
+
+
+def started(*, version: str, database: str, accounts: int) -> None:
+    """Say that the house is open."""
+    _log.info("postroom started", version=version, database=database, accounts=accounts)
+
+
+def ready() -> None:
+    """Say that the database is migrated and the clock runs."""
+    _log.info("postroom ready")
+
+
+def stopping(*, signal: str) -> None:
+    """Say that no new work begins; sessions are being ended."""
+    _log.info("postroom stopping", signal=signal)
+
+
+def session_aborted_at_stop(*, sessions: int) -> None:
+    """Say that sessions outlived the grace period and their sockets were closed."""
+    _log.warning("sessions aborted", sessions=sessions)
+
+
+def stopped(*, clean: bool) -> None:
+    """Say that the house is closed."""
+    _log.info("postroom stopped", clean=clean)
+
+
+def migrated(*, before: str | None, after: str | None) -> None:
+    """Say that the schema was brought to a newer revision."""
+    _log.info("database migrated", before=before, after=after)
+
+
+def job_failed(*, job: str, error: errors.PostroomError) -> None:
+    """Report a fault with a name: the job ends, and comes back on its schedule."""
+    _log.warning("job failed", job=job, error=error)
+
+
+def job_crashed(*, job: str) -> None:
+    """Report a bug of ours; called inside `except`, so that the traceback is in the event."""
+    _log.error("job crashed", job=job, exc_info=True)
+
+
+def clock_event(*, job: str, what: str) -> None:
+    """Report a tick that the clock missed or could not start."""
+    _log.warning("tick lost", job=job, what=what)
+
+
+def job_overdue(*, job: str, seconds: float) -> None:
+    """Report a job that outlived its time budget; its session is being closed."""
+    _log.error("job overdue", job=job, seconds=round(seconds, 1))
+
+
+def step(name: str, *, account: str) -> None:
+    """Mark one named step of a poll or drain; the kill tests stop the daemon at each of them."""
+    _log.debug("step", step=name, account=account)
+
+
+# --- protocol lines -------------------------------------------------------------------------------------------------
+
+
+def line_sink(*, mode: str, account: str, session: str) -> Callable[[Line], None] | None:
+    """Where a transcript's lines go as they happen: the log when `mode` is `all`, else nowhere."""
+    if mode != "all":
+        return None
+
+    def sink(line: Line) -> None:
+        _log.info("line", direction=line.direction, shown=line.shown, octets=line.octets, account=account, session=session)
+
+    return sink
+
+
+def session_failed(*, account: str, session: str, transcript: str) -> None:
+    """Log the redacted transcript of a session that failed (POSTROOM_TRACE=failures)."""
+    _log.warning("session transcript", account=account, session=session, transcript=transcript)
+
+
+# --- poll -----------------------------------------------------------------------------------------------------------
+
+
+def poll_finished(
+    *, account: str, session: str, listed: int, fetched: int, new: int, octets: int, skipped: int, deleted: int, seconds: float
+) -> None:
+    """Write the canonical line of a visit that ended well."""
+    _log.info(
+        "poll finished",
+        account=account,
+        session=session,
+        listed=listed,
+        fetched=fetched,
+        new=new,
+        octets=octets,
+        skipped=skipped,
+        deleted=deleted,
+        seconds=round(seconds, 3),
+    )
+
+
+def poll_failed(
+    *, account: str, session: str | None, error: errors.PostroomError, fetched: int, next_poll_at: datetime | None
+) -> None:
+    """Write the canonical line of a visit that did not end well; what it archived stays archived."""
+    _log.warning(
+        "poll failed",
+        account=account,
+        session=session,
+        error=error,
+        permanent=error.permanent,
+        fetched=fetched,
+        next_poll_at=next_poll_at,
+    )
+
+
+def message_skipped(*, account: str, uidl: str, reason: str) -> None:
+    """Say that a message was left on the server, and why."""
+    _log.info("message skipped", account=account, uidl=uidl, reason=reason)
+
+
+def proof_missing(*, account: str, messages: int) -> None:
+    """Report archived messages that do not read back equal: nothing is deleted, RSET was sent."""
+    _log.error("proof missing", account=account, messages=messages)
+
+
+# --- drain ----------------------------------------------------------------------------------------------------------
+
+
+def row_finished(*, account: str, outbox: int, status: str, attempt: int, recipients: int, session: str) -> None:
+    """Tell how one attempt at an outbox row ended."""
+    _log.info(
+        "row finished", account=account, outbox=outbox, status=status, attempt=attempt, recipients=recipients, session=session
+    )
+
+
+def row_refused(*, outbox: int, error: errors.PostroomError) -> None:
+    """Report a row that can't be made a letter: it is failed with its reason, all others go on."""
+    _log.warning("row refused", outbox=outbox, error=error)
+
+
+def row_in_doubt(*, account: str, outbox: int, reason: str) -> None:
+    """Report the one ambiguous instant: the letter was given, the reply not seen."""
+    _log.warning("row in doubt", account=account, outbox=outbox, reason=reason)
+
+
+def verdict_not_recorded(*, account: str, outbox: int, error: errors.PostroomError) -> None:
+    """Report a verdict that could not be written; the row will show as in doubt."""
+    _log.error("verdict not recorded", account=account, outbox=outbox, error=error)
+
+
+def drain_finished(*, account: str, session: str | None, sent: int, deferred: int, failed: int, in_doubt: int, seconds: float) -> None:
+    """Write the canonical line of a visit of the outbox."""
+    _log.info(
+        "drain finished",
+        account=account,
+        session=session,
+        sent=sent,
+        deferred=deferred,
+        failed=failed,
+        in_doubt=in_doubt,
+        seconds=round(seconds, 3),
+    )
+
+
+def relay_failed(*, account: str, session: str | None, error: errors.PostroomError, rows: int, paused_until: datetime) -> None:
+    """Report a relay that can't be used now: its rows wait, none is bounced."""
+    _log.warning("relay failed", account=account, session=session, error=error, rows=rows, paused_until=paused_until)
+
+
+# --- index, sweep ---------------------------------------------------------------------------------------------------
+
+
+def indexed(*, messages: int, with_defects: int, seconds: float) -> None:
+    """Write the canonical line of an index run that found work."""
+    _log.info("index finished", messages=messages, with_defects=with_defects, seconds=round(seconds, 3))
+
+
+def message_indexed_with_defects(*, message: int, defects: tuple[str, ...]) -> None:
+    """Name the repairs the parser had to make."""
+    _log.info("message has defects", message=message, defects=list(defects))
+
+
+def swept(*, requeued: int, in_doubt: int, expired: int, interrupted_polls: int) -> None:
+    """Say what a sweep put right: claims of dead daemons, expired rows."""
+    _log.info("sweep finished", requeued=requeued, in_doubt=in_doubt, expired=expired, interrupted_polls=interrupted_polls)

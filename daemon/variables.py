@@ -1,0 +1,110 @@
+"""What can be set: every variable once, with its name, what it takes in words, and how its text is read.
+
+HOUSE holds what is set once (POSTROOM_<NAME>), ACCOUNT the names of what is set for each account
+(POSTROOM_ACCOUNTS__<ACCOUNT>__<NAME>). `settings` reads them; `.env.example` shows each, which a test holds. Never reads the
+environment itself.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from daemon import notation
+from daemon.wire import sasl
+from daemon.wire.secret import Secret
+from daemon.wire.stream import Security
+
+PREFIX: Final = "POSTROOM_"
+ACCOUNTS: Final = "POSTROOM_ACCOUNTS__"
+# Read by the test suite, and left alone when it runs the command.
+NOT_OURS: Final = frozenset({"POSTROOM_REQUIRE_SERVERS"})
+LARGEST_INT: Final = 2**62  # fits the databases' integers
+PORTS: Final = {
+    "POP3": {Security.TLS: 995, Security.STARTTLS: 110, Security.PLAINTEXT: 110},
+    "SMTP": {Security.TLS: 465, Security.STARTTLS: 587, Security.PLAINTEXT: 25},
+}
+# A port that says how it is secured, so that PORT=465 alone is enough. Never plaintext: that must be written.
+SECURITY_OF_PORT: Final = {
+    995: Security.TLS,
+    465: Security.TLS,
+    110: Security.STARTTLS,
+    587: Security.STARTTLS,
+    25: Security.STARTTLS,
+}
+SECURITY_DEFAULT: Final = {"POP3": Security.TLS, "SMTP": Security.STARTTLS}
+SASL_NAMES: Final = tuple(name.lower() for name in sasl.MECHANISMS)
+AUTH_NAMES: Final = {"POP3": (sasl.AUTO, "user", *SASL_NAMES), "SMTP": (sasl.AUTO, *SASL_NAMES)}  # user: USER and PASS
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Variable(Generic[T]):
+    """One setting: the part of its name that is fixed, what it takes in words, and how its text is read.
+
+    read: raises ValueError, whose message (if any) says what is wrong with this very text.
+    """
+
+    name: str
+    takes: str
+    read: Callable[[str], T]
+    is_secret: bool = False
+
+
+def _words(name: str, *words: str) -> Variable[str]:
+    return Variable(name, f"{', '.join(words[:-1])} or {words[-1]}", lambda text: notation.choice(text, words))
+
+
+def _number(name: str, takes: str, smallest: int, largest: int) -> Variable[int]:
+    return Variable(name, takes, lambda text: notation.whole(text, smallest, largest))
+
+
+def _readable(text: str) -> Path:
+    path = Path(text).expanduser()
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+
+
+DATABASE_URL: Final = Variable(
+    "DATABASE_URL",
+    "sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME",
+    notation.database_url,
+    is_secret=True,
+)
+LOG_FORMAT: Final = _words("LOG_FORMAT", "console", "json")
+LOG_LEVEL: Final = _words("LOG_LEVEL", "debug", "info", "warning", "error")
+TRACE: Final = _words("TRACE", "off", "failures", "all")
+RETRY: Final = Variable("RETRY", "the first and the longest wait, like 1m..4h", notation.backoff)
+HOUSE: Final[tuple[Variable[Any], ...]] = (DATABASE_URL, LOG_FORMAT, LOG_LEVEL, TRACE, RETRY)
+
+ADDRESS: Final = Variable("ADDRESS", "a mail address, like anna@example.org", notation.address)
+HOST: Final = Variable("HOST", "a host name or an IP address, like pop.example.org", notation.host)
+PORT: Final = _number("PORT", "a port number", 1, 65535)
+SECURITY: Final = _words("SECURITY", *Security)
+USERNAME: Final = Variable("USERNAME", "the name to log in with", str)
+PASSWORD: Final = Variable("PASSWORD", "the password", Secret, is_secret=True)
+PASSWORD_FILE: Final = Variable("PASSWORD_FILE", "a file whose first line is the password", notation.path)
+PASSWORD_COMMAND: Final = Variable(
+    "PASSWORD_COMMAND", "a command that prints the password", notation.command, is_secret=True
+)
+CA_FILE: Final = Variable("CA_FILE", "a readable PEM file of CA certificates", _readable)
+FINGERPRINT: Final = Variable("FINGERPRINT", "the certificate's SHA-256 in 64 hexadecimal digits", notation.fingerprint)
+TIMEOUT: Final = Variable("TIMEOUT", "seconds of silence, like 60", notation.seconds)
+POLL: Final = Variable("POLL", "an interval like 5m, or five cron fields in UTC like */5 * * * *", notation.poll)
+DELETE: Final = Variable("DELETE", "never, after_fetch, or an age like 14d", notation.delete_policy)
+MAX_MESSAGE_OCTETS: Final = Variable("MAX_MESSAGE_OCTETS", "a size like 26214400 or 25M", notation.octets)
+MAX_MESSAGES_PER_POLL: Final = _number("MAX_MESSAGES_PER_POLL", "a number of messages", 1, LARGEST_INT)
+MAX_CONNECTIONS: Final = _number("MAX_CONNECTIONS", "a number of connections", 1, 100)
+BUDGET: Final = Variable("BUDGET", "letters a period, like 10/s,500/h,2000/d", notation.quotas)
+AUTH: Final = {kind: _words("AUTH", *words) for kind, words in AUTH_NAMES.items()}
+_SERVER: Final = (HOST, PORT, SECURITY, USERNAME, PASSWORD, PASSWORD_FILE, PASSWORD_COMMAND)
+_SESSION: Final = (CA_FILE, FINGERPRINT, TIMEOUT)
+SERVERS: Final[Mapping[str, tuple[Variable[Any], ...]]] = {
+    "POP3": (*_SERVER, AUTH["POP3"], *_SESSION, POLL, DELETE, MAX_MESSAGE_OCTETS, MAX_MESSAGES_PER_POLL),
+    "SMTP": (*_SERVER, AUTH["SMTP"], *_SESSION, MAX_CONNECTIONS, BUDGET),
+}
+ACCOUNT: Final = (ADDRESS.name, *(f"{kind}__{one.name}" for kind, variables in SERVERS.items() for one in variables))

@@ -1,0 +1,126 @@
+"""A secret that can't be shown by accident, and where secrets come from: a value, a file's first line, a command's.
+
+A secret is read anew for each session, so that a rotated password needs no restart. Raises SecretUnavailable with what to
+do about it. Never logs, never keeps a secret longer than its caller does, never runs a shell.
+"""
+
+import hmac
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from daemon.errors import SecretUnavailable
+
+SECRET_OCTETS: Final = 65_536  # octets read of a file or a command: OAuth tokens run to a few KiB, /dev/zero never ends
+COMMAND_SECONDS: Final = 30.0  # a password manager may ask its agent, but must not hold up the account for ever
+SHOWN: Final = "***"
+
+
+class Secret:
+    """Text that only `reveal` shows; equal by value, in constant time."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        """`value`: the secret itself."""
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text; whoever calls this answers for where it goes."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({SHOWN})"
+
+    def __str__(self) -> str:
+        return SHOWN
+
+    def __format__(self, spec: str) -> str:
+        return format(SHOWN, spec)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        mine, theirs = (one.encode("utf-8", "surrogatepass") for one in (self._value, other._value))
+        return hmac.compare_digest(mine, theirs)
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse pickling and copying by pickle: a pickle is a place where nobody redacts."""
+        raise TypeError("a Secret can't be pickled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretSource:
+    """Where a secret is; exactly one of the three is given.
+
+    command: words, run without a shell; the first line that it prints is the secret.
+    """
+
+    value: Secret | None = None
+    file: Path | None = None
+    command: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Hold the caller to one place."""
+        if sum(one is not None for one in (self.value, self.file, self.command)) != 1 or self.command == ():
+            raise ValueError("a secret comes from one place: a value, a file, or a command")
+
+    def read(self) -> Secret:
+        """Return the secret as it is now; SecretUnavailable says which file or command failed, and how."""
+        if self.value is not None:
+            return self.value
+        if self.file is not None:
+            return _read_file(self.file)
+        return _run(self.command or ())
+
+
+def _first_line(octets: bytes, origin: str) -> Secret:
+    line = octets.partition(b"\n")[0].removesuffix(b"\r")
+    if not line:
+        raise SecretUnavailable(f"{origin}: the first line is empty; it should be the password")
+    if len(line) >= SECRET_OCTETS:
+        raise SecretUnavailable(f"{origin}: the first line is longer than {SECRET_OCTETS} octets")
+    try:
+        return Secret(line.decode())
+    except UnicodeDecodeError:  # its message would quote the octets
+        raise SecretUnavailable(f"{origin}: the first line is not UTF-8 text") from None
+
+
+def _read_file(path: Path) -> Secret:
+    try:
+        with path.open("rb") as file:
+            octets = file.readline(SECRET_OCTETS)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SecretUnavailable(f"password file {path}: {reason}") from error
+    return _first_line(octets, f"password file {path}")
+
+
+def _run(command: tuple[str, ...]) -> Secret:
+    """Run a password command in a session of its own, so that a hung one can be ended with its children."""
+    origin = f"password command {command[0]}"
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SecretUnavailable(f"{origin}: {reason}") from error
+    with process:
+        try:
+            octets, complaint = process.communicate(timeout=COMMAND_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise SecretUnavailable(f"{origin}: still running after {COMMAND_SECONDS:.0f} s; it was killed") from None
+    if process.returncode != 0:
+        lines = complaint.decode("utf-8", "replace").strip().splitlines()
+        detail = f": {lines[-1][:200]}" if lines else ""
+        raise SecretUnavailable(f"{origin}: ended with status {process.returncode}{detail}")
+    return _first_line(octets[:SECRET_OCTETS], origin)

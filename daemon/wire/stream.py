@@ -1,0 +1,322 @@
+"""The one place with sockets: connect, TLS, send, receive, deadlines, and the transcript's lines.
+
+Every wait ends: after `timeout_seconds` without an octet, at the session's deadline, or when another thread calls `abort`.
+TLS is 1.2 or newer, verified against the CA (the system's, or `ca_file`) and the host name, or against a pinned fingerprint.
+
+Raises WireError kinds, each message one line that begins with host:port and says what to do; Stopped after `abort`.
+Never interprets what goes through, never logs: lines go to the Transcript that the caller gave.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Self
+
+from daemon import errors
+from daemon.wire.transcript import Transcript
+
+RECEIVE_OCTETS: Final = 256 * 1024  # octets a receive at most: few calls for large mail, small beside a batch
+SEND_OCTETS: Final = 256 * 1024  # octets a send: each has the whole timeout, so that a slow line is no dead one
+ADDRESS_SECONDS: Final = 20.0  # for one of several addresses: a black hole must not use up the patience for the others
+
+
+class Security(StrEnum):
+    """How a session is protected; also what the operator writes."""
+
+    TLS = "tls"
+    STARTTLS = "starttls"
+    PLAINTEXT = "plaintext"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a server is and what it must prove.
+
+    fingerprint: SHA-256 of the certificate in hexadecimal, colons allowed; replaces the CA.  timeout_seconds: of silence.
+    """
+
+    host: str
+    port: int
+    security: Security
+    ca_file: Path | None = None
+    fingerprint: str | None = None
+    timeout_seconds: float = 60.0
+
+    def __str__(self) -> str:
+        """`host:port`, as messages begin."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Stream:
+    """An open connection; used by one thread, except for `abort`."""
+
+    def __init__(
+        self,
+        connected: socket.socket,
+        endpoint: Endpoint,
+        *,
+        transcript: Transcript,
+        deadline: float | None = None,
+        progress: Callable[[], None] | None = None,
+    ) -> None:
+        """Take over a connected socket, without TLS as yet.  deadline: a value of time.monotonic."""
+        self.endpoint = endpoint
+        self.transcript = transcript
+        self.deadline = deadline
+        self._socket = connected
+        self._progress = progress or (lambda: None)
+        self._buffer = bytearray(RECEIVE_OCTETS)
+        self._view = memoryview(self._buffer)
+        self._aborted = False
+        self._address = connected.getpeername()[:2]
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @classmethod
+    def connect(
+        cls,
+        endpoint: Endpoint,
+        *,
+        transcript: Transcript,
+        deadline: float | None = None,
+        progress: Callable[[], None] | None = None,
+    ) -> Self:
+        """Try every address of the host; with Security.TLS shake hands at once.
+
+        deadline: a value of time.monotonic that no wait of this stream outlives.  progress: called whenever octets moved.
+        """
+        connected = _connected(endpoint, deadline)
+        try:
+            stream = cls(connected, endpoint, transcript=transcript, deadline=deadline, progress=progress)
+        except OSError as error:  # reset between connect and here
+            connected.close()
+            raise errors.ConnectionLost(f"{endpoint}: the connection was lost at once ({_reason(error)})") from error
+        transcript.noted(f"connected to {endpoint.host} ({stream.peer})")
+        if endpoint.security is Security.TLS:
+            try:
+                stream.start_tls()
+            except BaseException:
+                stream.close()
+                raise
+        return stream
+
+    # --- facts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def peer(self) -> str:
+        """The server's address, `ip:port`."""
+        host, port = self._address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def is_encrypted(self) -> bool:
+        """True once TLS is up."""
+        return self.tls_version is not None
+
+    @property
+    def tls_version(self) -> str | None:
+        """`TLSv1.3`, or None without TLS."""
+        return self._socket.version() if isinstance(self._socket, ssl.SSLSocket) else None
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when nobody is between us and the server."""
+        address = ipaddress.ip_address(self._address[0].partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            return address.ipv4_mapped.is_loopback
+        return address.is_loopback
+
+    # --- TLS --------------------------------------------------------------------------------------------------------
+
+    def start_tls(self) -> None:
+        """Shake hands and verify; whoever calls this has seen to it that nothing received is left unread."""
+        endpoint = self.endpoint
+        context = _tls_context(endpoint)
+        try:
+            # The handshake is a step of its own, so that `abort` finds the socket that it waits on.
+            wrapped = context.wrap_socket(self._socket, server_hostname=endpoint.host, do_handshake_on_connect=False)
+            self._socket = wrapped
+            self._allow(None)
+            wrapped.do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            raise errors.CertificateRejected(
+                f"{endpoint}: the certificate is not accepted: {error.verify_message or error.reason}; "
+                "set CA_FILE to the CA that signed it, or FINGERPRINT to its SHA-256"
+            ) from error
+        except ssl.SSLError as error:
+            raise self._tls_failed(error) from error
+        except (OSError, ValueError) as error:
+            raise self._translated(error, "during the TLS handshake") from error
+        if endpoint.fingerprint is not None:
+            self._check_fingerprint(endpoint.fingerprint, wrapped.getpeercert(binary_form=True) or b"")
+        self.transcript.noted(f"{self.tls_version} is on")
+        self._progress()
+
+    def _check_fingerprint(self, pinned: str, certificate: bytes) -> None:
+        found = hashlib.sha256(certificate).hexdigest()
+        if not hmac.compare_digest(pinned.replace(":", "").lower().encode(), found.encode()):
+            raise errors.CertificateRejected(
+                f"{self.endpoint}: the certificate's SHA-256 is {found}, not the one in FINGERPRINT; "
+                "if the server has a new certificate, set FINGERPRINT to it, else somebody is in between"
+            )
+
+    def _tls_failed(self, error: ssl.SSLError) -> errors.PostroomError:
+        if self._aborted or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return self._translated(error, "during the TLS handshake")
+        reason = error.reason or str(error)
+        hint = "check PORT and SECURITY"
+        if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
+            hint = "the server does not speak TLS there: check PORT, or set SECURITY to starttls"
+        elif "PROTOCOL" in reason or "VERSION" in reason:
+            hint = "the server has no TLS 1.2 or newer; it needs an update"
+        return errors.TlsFailed(f"{self.endpoint}: no TLS: {reason.replace('_', ' ').lower()}; {hint}")
+
+    # --- octets -----------------------------------------------------------------------------------------------------
+
+    def send(self, octets: bytes, shown: Sequence[str]) -> None:
+        """Send everything; `shown`: a line for the transcript each, without secrets and content."""
+        sizes = [len(octets)]
+        if len(shown) > 1:
+            lines = octets.split(b"\r\n")
+            same = len(lines) == len(shown) + 1
+            sizes = [len(line) + 2 for line in lines[:-1]] if same else [*sizes, *([0] * (len(shown) - 1))]
+        for text, size in zip(shown, sizes, strict=False):
+            self.transcript.said(text, size)
+        rest = memoryview(octets)
+        while rest:
+            self._allow(None)
+            try:
+                sent = self._socket.send(rest[:SEND_OCTETS])
+            except (OSError, ValueError) as error:
+                raise self._translated(error, "while we were sending") from error
+            rest = rest[sent:]
+            self._progress()
+
+    def receive(self, until: float | None = None) -> bytes:
+        """Return the next octets, at least one, at most RECEIVE_OCTETS.
+
+        until: a value of time.monotonic by which a whole reply is due, so that a dribble of octets is no progress.
+        Raises ConnectionLost at the end, TimedOut, Stopped.
+        """
+        self._allow(until)
+        try:
+            count = self._socket.recv_into(self._buffer)
+            if isinstance(self._socket, ssl.SSLSocket):
+                # A read gives one record, 16 KiB at most; what is decrypted already costs no wait.
+                while count and count < RECEIVE_OCTETS and self._socket.pending():
+                    count += self._socket.recv_into(self._view[count:])
+        except (OSError, ValueError) as error:
+            raise self._translated(error, "while we were waiting for a reply") from error
+        if not count:
+            if self._aborted:
+                raise self._stopped()
+            raise errors.ConnectionLost(f"{self.endpoint}: the server closed the connection")
+        self._progress()
+        return bytes(self._view[:count])
+
+    def heard(self, shown: str, octets: int) -> None:
+        """Put a line that was received into the transcript; only the protocol's session knows what is one."""
+        self.transcript.heard(shown, octets)
+
+    def _allow(self, until: float | None) -> None:
+        """Set the socket's patience for the next wait; raise when there is none left."""
+        if self._aborted:
+            raise self._stopped()
+        wait_seconds = self.endpoint.timeout_seconds
+        ends = [moment for moment in (self.deadline, until) if moment is not None]
+        if ends:
+            wait_seconds = min(wait_seconds, min(ends) - time.monotonic())
+        if wait_seconds <= 0:
+            raise self._timed_out()
+        try:
+            self._socket.settimeout(wait_seconds)
+        except OSError as error:
+            raise self._translated(error, "before the next line") from error
+
+    # --- endings ----------------------------------------------------------------------------------------------------
+
+    def abort(self) -> None:
+        """End the session from another thread: whatever it waits for ends with Stopped. The socket is closed by its owner."""
+        self._aborted = True
+        try:
+            # SSLSocket.shutdown would drop the TLS layer under the reader's hands.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        except OSError:
+            return  # it is closed already, or not connected any more: nobody waits on it
+
+    def close(self) -> None:
+        """Close the socket; safe to call twice."""
+        self._socket.close()
+
+    def _stopped(self) -> errors.Stopped:
+        return errors.Stopped(f"{self.endpoint}: the session was ended from outside; work goes on at the next visit")
+
+    def _timed_out(self) -> errors.TimedOut:
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            return errors.TimedOut(f"{self.endpoint}: the session used up its time; it goes on at the next visit")
+        seconds = self.endpoint.timeout_seconds
+        return errors.TimedOut(
+            f"{self.endpoint}: no reply for {seconds:g} s; is the server overloaded, or TIMEOUT too short?"
+        )
+
+    def _translated(self, error: Exception, moment: str) -> errors.PostroomError:
+        if self._aborted:
+            return self._stopped()
+        if isinstance(error, TimeoutError):
+            return self._timed_out()
+        return errors.ConnectionLost(f"{self.endpoint}: the connection was lost {moment} ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+
+
+def _connected(endpoint: Endpoint, deadline: float | None) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise errors.Unreachable(
+            f"{endpoint}: the host name can't be resolved ({_reason(error)}); check HOST and DNS"
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a name that IDNA can't encode
+        raise errors.Unreachable(f"{endpoint}: this is no host name ({_reason(error)}); check HOST") from error
+    patience = endpoint.timeout_seconds if len(found) == 1 else min(endpoint.timeout_seconds, ADDRESS_SECONDS)
+    failures: list[str] = []
+    for family, kind, protocol, _canonical, address in found:
+        wait_seconds = patience if deadline is None else min(patience, deadline - time.monotonic())
+        if wait_seconds <= 0:
+            raise errors.TimedOut(f"{endpoint}: the session used up its time before a connection was made")
+        opened: socket.socket | None = None
+        try:
+            opened = socket.socket(family, kind, protocol)
+            opened.settimeout(wait_seconds)
+            opened.connect(address)
+        except OSError as error:
+            if opened is not None:
+                opened.close()
+            failures.append(f"{address[0]}: {_reason(error)}")
+        else:
+            return opened
+    raise errors.Unreachable(
+        f"{endpoint}: no connection ({'; '.join(failures)}); check HOST and PORT, and that the server is up"
+    )
+
+
+def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=None if endpoint.ca_file is None else str(endpoint.ca_file))
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise errors.TlsFailed(f"{endpoint}: CA_FILE {endpoint.ca_file} can't be used ({_reason(error)})") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if endpoint.fingerprint is not None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,259 @@
+-- The tables of the first revision, as they were then: never changed, later revisions stand beside it.
+
+CREATE TABLE accounts (
+  name TEXT NOT NULL,
+  address TEXT DEFAULT '' NOT NULL,
+  last_success_at TIMESTAMP WITH TIME ZONE,
+  failing_since TIMESTAMP WITH TIME ZONE,
+  next_poll_at TIMESTAMP WITH TIME ZONE,
+  last_error TEXT,
+  failures BIGINT DEFAULT 0 NOT NULL,
+  last_listed_at TIMESTAMP WITH TIME ZONE,
+  lease_owner TEXT,
+  lease_until TIMESTAMP WITH TIME ZONE,
+  relay_last_success_at TIMESTAMP WITH TIME ZONE,
+  relay_failing_since TIMESTAMP WITH TIME ZONE,
+  relay_paused_until TIMESTAMP WITH TIME ZONE,
+  relay_last_error TEXT,
+  relay_failures BIGINT DEFAULT 0 NOT NULL,
+  CONSTRAINT pk_accounts PRIMARY KEY (name),
+  CONSTRAINT ck_accounts_not_negative CHECK (failures >= 0 AND relay_failures >= 0)
+);
+
+CREATE TABLE messages (
+  id BIGSERIAL NOT NULL,
+  account TEXT NOT NULL,
+  uidl TEXT,
+  message_id TEXT,
+  thread_id TEXT,
+  in_reply_to TEXT,
+  sent_at TIMESTAMP WITH TIME ZONE,
+  archived_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  from_name TEXT,
+  from_address TEXT,
+  to_addresses TEXT,
+  cc_addresses TEXT,
+  subject TEXT,
+  body_text TEXT,
+  octets BIGINT NOT NULL,
+  sha256 TEXT NOT NULL,
+  attachment_count BIGINT DEFAULT 0 NOT NULL,
+  attachment_names TEXT,
+  defects TEXT DEFAULT '[]' NOT NULL,
+  parser_version BIGINT DEFAULT 0 NOT NULL,
+  CONSTRAINT pk_messages PRIMARY KEY (id),
+  CONSTRAINT uq_messages_account_sha256 UNIQUE (account, sha256),
+  CONSTRAINT ck_messages_not_negative CHECK (octets >= 0 AND attachment_count >= 0 AND parser_version >= 0),
+  CONSTRAINT ck_messages_sha256 CHECK (length(sha256) = 64)
+);
+
+CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
+
+CREATE INDEX ix_messages_message_id ON messages USING hash (message_id) WHERE message_id IS NOT NULL;
+
+CREATE INDEX ix_messages_from_address ON messages USING hash (from_address) WHERE from_address IS NOT NULL;
+
+CREATE INDEX ix_messages_account_sent_at ON messages (account, sent_at);
+
+CREATE INDEX ix_messages_sent_at ON messages (sent_at);
+
+CREATE INDEX ix_messages_thread_id ON messages USING hash (thread_id) WHERE thread_id IS NOT NULL;
+
+CREATE TABLE outbox (
+  id BIGSERIAL NOT NULL,
+  recipients TEXT,
+  cc TEXT,
+  bcc TEXT,
+  sender TEXT,
+  reply_to TEXT,
+  account TEXT,
+  subject TEXT,
+  body TEXT,
+  html TEXT,
+  headers TEXT,
+  raw BYTEA,
+  send_after TIMESTAMP WITH TIME ZONE,
+  expires_at TIMESTAMP WITH TIME ZONE,
+  priority BIGINT DEFAULT 0 NOT NULL,
+  idempotency_key TEXT,
+  on_doubt TEXT DEFAULT 'retry' NOT NULL,
+  status TEXT DEFAULT 'queued' NOT NULL,
+  attempts BIGINT DEFAULT 0 NOT NULL,
+  next_attempt_at TIMESTAMP WITH TIME ZONE,
+  sent_at TIMESTAMP WITH TIME ZONE,
+  last_error TEXT,
+  message_id TEXT,
+  created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  queued_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  lease_owner TEXT,
+  lease_until TIMESTAMP WITH TIME ZONE,
+  CONSTRAINT pk_outbox PRIMARY KEY (id),
+  CONSTRAINT ck_outbox_status CHECK (status IN ('queued', 'sending', 'deferred', 'sent', 'partial', 'failed', 'in_doubt', 'held', 'cancelled', 'expired')),
+  CONSTRAINT ck_outbox_on_doubt CHECK (on_doubt IN ('retry', 'hold')),
+  CONSTRAINT ck_outbox_recipients CHECK (recipients IS NOT NULL),
+  CONSTRAINT ck_outbox_attempts CHECK (attempts >= 0),
+  CONSTRAINT ck_outbox_next_attempt_at_form CHECK (next_attempt_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'),
+  CONSTRAINT ck_outbox_created_at_form CHECK (created_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'),
+  CONSTRAINT ck_outbox_queued_at_form CHECK (queued_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'),
+  CONSTRAINT uq_outbox_idempotency_key UNIQUE (idempotency_key)
+);
+
+CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
+
+CREATE INDEX ix_outbox_message_id ON outbox USING hash (message_id) WHERE message_id IS NOT NULL;
+
+CREATE INDEX ix_outbox_status ON outbox (status);
+
+CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+
+CREATE TABLE polls (
+  id BIGSERIAL NOT NULL,
+  account TEXT NOT NULL,
+  session TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  finished_at TIMESTAMP WITH TIME ZONE,
+  outcome TEXT DEFAULT 'running' NOT NULL,
+  listed BIGINT DEFAULT 0 NOT NULL,
+  fetched BIGINT DEFAULT 0 NOT NULL,
+  octets BIGINT DEFAULT 0 NOT NULL,
+  skipped BIGINT DEFAULT 0 NOT NULL,
+  dele_sent BIGINT DEFAULT 0 NOT NULL,
+  deleted BIGINT DEFAULT 0 NOT NULL,
+  error TEXT,
+  transcript TEXT,
+  CONSTRAINT pk_polls PRIMARY KEY (id),
+  CONSTRAINT ck_polls_outcome CHECK (outcome IN ('running', 'ok', 'failed', 'interrupted'))
+);
+
+CREATE INDEX ix_polls_account_started_at ON polls (account, started_at);
+
+CREATE INDEX ix_polls_running ON polls (id) WHERE outcome = 'running';
+
+CREATE TABLE addresses (
+  message BIGINT NOT NULL,
+  role TEXT NOT NULL,
+  position BIGINT NOT NULL,
+  name TEXT DEFAULT '' NOT NULL,
+  address TEXT NOT NULL,
+  CONSTRAINT pk_addresses PRIMARY KEY (message, role, position),
+  CONSTRAINT ck_addresses_role CHECK (role IN ('from', 'sender', 'reply_to', 'to', 'cc', 'bcc')),
+  CONSTRAINT fk_addresses_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+);
+
+CREATE INDEX ix_addresses_address ON addresses USING hash (address) WHERE address IS NOT NULL;
+
+CREATE TABLE attachments (
+  id BIGSERIAL NOT NULL,
+  message BIGINT NOT NULL,
+  part TEXT NOT NULL,
+  filename TEXT DEFAULT '' NOT NULL,
+  content_type TEXT DEFAULT 'application/octet-stream' NOT NULL,
+  octets BIGINT NOT NULL,
+  sha256 TEXT NOT NULL,
+  content_id TEXT,
+  disposition TEXT DEFAULT '' NOT NULL,
+  CONSTRAINT pk_attachments PRIMARY KEY (id),
+  CONSTRAINT uq_attachments_message_part UNIQUE (message, part),
+  CONSTRAINT fk_attachments_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+);
+
+CREATE INDEX ix_attachments_sha256 ON attachments (sha256);
+
+CREATE TABLE ledger (
+  id BIGSERIAL NOT NULL,
+  account TEXT NOT NULL,
+  uidl TEXT NOT NULL,
+  occurrence BIGINT DEFAULT 0 NOT NULL,
+  octets BIGINT,
+  first_seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  last_seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  status TEXT NOT NULL,
+  reason TEXT,
+  message BIGINT,
+  attempts BIGINT DEFAULT 0 NOT NULL,
+  dele_sent_at TIMESTAMP WITH TIME ZONE,
+  deleted_at TIMESTAMP WITH TIME ZONE,
+  CONSTRAINT pk_ledger PRIMARY KEY (id),
+  CONSTRAINT ck_ledger_status CHECK (status IN ('archived', 'skipped', 'refused', 'deleted', 'gone')),
+  CONSTRAINT fk_ledger_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE SET NULL
+);
+
+CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, md5(uidl), occurrence);
+
+CREATE INDEX ix_ledger_message ON ledger (message);
+
+CREATE INDEX ix_ledger_account_status ON ledger (account, status);
+
+CREATE TABLE message_sources (
+  message BIGINT NOT NULL,
+  part BIGINT NOT NULL,
+  octets BIGINT NOT NULL,
+  encoding TEXT DEFAULT 'identity' NOT NULL,
+  content BYTEA NOT NULL,
+  CONSTRAINT pk_message_sources PRIMARY KEY (message, part),
+  CONSTRAINT ck_message_sources_encoding CHECK (encoding IN ('identity')),
+  CONSTRAINT fk_message_sources_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+);
+
+CREATE TABLE outbox_attachments (
+  id BIGSERIAL NOT NULL,
+  outbox_id BIGINT NOT NULL,
+  filename TEXT NOT NULL,
+  content_type TEXT DEFAULT 'application/octet-stream' NOT NULL,
+  content BYTEA NOT NULL,
+  content_id TEXT,
+  CONSTRAINT pk_outbox_attachments PRIMARY KEY (id),
+  CONSTRAINT fk_outbox_attachments_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE
+);
+
+CREATE INDEX ix_outbox_attachments_outbox_id ON outbox_attachments (outbox_id);
+
+CREATE TABLE outbox_attempts (
+  id BIGSERIAL NOT NULL,
+  outbox_id BIGINT NOT NULL,
+  number BIGINT NOT NULL,
+  account TEXT NOT NULL,
+  relay TEXT NOT NULL,
+  session TEXT NOT NULL,
+  started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  committing_at TIMESTAMP WITH TIME ZONE,
+  finished_at TIMESTAMP WITH TIME ZONE,
+  outcome TEXT,
+  code BIGINT,
+  enhanced_code TEXT,
+  reply TEXT,
+  transcript TEXT,
+  CONSTRAINT pk_outbox_attempts PRIMARY KEY (id),
+  CONSTRAINT fk_outbox_attempts_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE
+);
+
+CREATE INDEX ix_outbox_attempts_outbox_id ON outbox_attempts (outbox_id);
+
+CREATE TABLE outbox_recipients (
+  outbox_id BIGINT NOT NULL,
+  address TEXT NOT NULL,
+  field TEXT DEFAULT 'to' NOT NULL,
+  status TEXT DEFAULT 'queued' NOT NULL,
+  code BIGINT,
+  enhanced_code TEXT,
+  reply TEXT,
+  attempt BIGINT,
+  attempts BIGINT DEFAULT 0 NOT NULL,
+  updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  sent_at TIMESTAMP WITH TIME ZONE,
+  CONSTRAINT pk_outbox_recipients PRIMARY KEY (outbox_id, address),
+  CONSTRAINT ck_outbox_recipients_status CHECK (status IN ('queued', 'sent', 'deferred', 'failed', 'in_doubt', 'delivered', 'delayed', 'bounced', 'replied')),
+  CONSTRAINT ck_outbox_recipients_field CHECK (field IN ('to', 'cc', 'bcc')),
+  CONSTRAINT fk_outbox_recipients_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE,
+  CONSTRAINT fk_outbox_recipients_attempt FOREIGN KEY(attempt) REFERENCES outbox_attempts (id) ON DELETE SET NULL
+);
+
+CREATE INDEX ix_outbox_recipients_address ON outbox_recipients USING hash (address) WHERE address IS NOT NULL;
+
+CREATE INDEX ix_outbox_recipients_attempt ON outbox_recipients (attempt);
+
+ALTER TABLE messages ADD COLUMN search tsvector GENERATED ALWAYS AS (setweight(to_tsvector('simple', translate(left(coalesce(subject, ''), 1000), E'@.,:;/\\-_+=<>()[]{}"''!?#*&|~', repeat(' ', 28))), 'A') || setweight(to_tsvector('simple', translate(left(coalesce(from_name, ''), 1000) || ' ' || left(coalesce(from_address, ''), 1000), E'@.,:;/\\-_+=<>()[]{}"''!?#*&|~', repeat(' ', 28))), 'B') || setweight(to_tsvector('simple', translate(left(coalesce(to_addresses, ''), 10000) || ' ' || left(coalesce(cc_addresses, ''), 10000), E'@.,:;/\\-_+=<>()[]{}"''!?#*&|~', repeat(' ', 28))), 'C') || setweight(to_tsvector('simple', translate(left(coalesce(body_text, ''), 150000) || ' ' || left(coalesce(attachment_names, ''), 5000), E'@.,:;/\\-_+=<>()[]{}"''!?#*&|~', repeat(' ', 28))), 'D')) STORED;
+
+CREATE INDEX ix_messages_search ON messages USING gin (search);

@@ -1,0 +1,120 @@
+"""SIGKILL at each named step of a poll and of a drain, then a restart: nothing lost, nothing twice, doubts shown as doubts."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.demo.pop3_server import Pop3Server
+from daemon.demo.smtp_server import SmtpServer
+from daemon.jobs import drain, poll
+from tests.secrets_used import PASSWORD
+from tests.suite_log import child_log
+
+KILLED = Path(__file__).with_name("killed.py")
+LETTERS = [f"From: bob@example.net\r\nSubject: {n}\r\n\r\n{'text ' * n}\r\n".encode() for n in range(1, 8)]
+
+
+@pytest.fixture
+def servers() -> Iterator[tuple[Pop3Server, SmtpServer]]:
+    with Pop3Server({"anna": LETTERS}, PASSWORD) as pop3, SmtpServer() as smtp:
+        yield pop3, smtp
+
+
+@pytest.fixture
+def environment(tmp_path: Path, servers: tuple[Pop3Server, SmtpServer]) -> dict[str, str]:
+    account = "POSTROOM_ACCOUNTS__HOME__"
+    return {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "POSTROOM_DATABASE_URL": f"sqlite:///{tmp_path}/killed.db",
+        "POSTROOM_TRACE": "all",
+        "POSTROOM_LOG_LEVEL": "debug",
+        f"{account}ADDRESS": "anna@example.org",
+        f"{account}POP3__HOST": "127.0.0.1",
+        f"{account}POP3__PORT": str(servers[0].port),
+        f"{account}POP3__SECURITY": "plaintext",
+        f"{account}POP3__USERNAME": "anna",
+        f"{account}POP3__PASSWORD": PASSWORD,
+        f"{account}POP3__DELETE": "after_fetch",
+        f"{account}SMTP__HOST": "127.0.0.1",
+        f"{account}SMTP__PORT": str(servers[1].port),
+        f"{account}SMTP__SECURITY": "plaintext",
+    }
+
+
+def go(what: str, step: str, environment: dict[str, str], directory: Path, nth: int = 1) -> int:
+    with child_log() as log:
+        command = [sys.executable, "-W", "error", str(KILLED), what, step, str(nth)]
+        return subprocess.run(command, env=environment, cwd=directory, stderr=log, stdout=log, check=False, timeout=60).returncode
+
+
+def query(directory: Path, statement: str) -> list[tuple[object, ...]]:
+    database = sqlite3.connect(directory / "killed.db")
+    try:
+        return database.execute(statement).fetchall()
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize("step", list(poll.Step))
+def test_a_fetch_killed_at_any_step_is_finished_by_the_next(
+    step: poll.Step, tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], environment: dict[str, str]
+) -> None:
+    maildrop = servers[0].maildrop("anna")
+    assert -signal.SIGKILL == go("fetch", step, environment, tmp_path)
+    archived = query(tmp_path, "SELECT count(*) FROM messages")[0][0]
+    assert archived == len(LETTERS) or LETTERS == maildrop.contents, "each letter is in the archive or on the server"
+
+    assert 0 == go("fetch", "-", environment, tmp_path)
+    assert [] == maildrop.messages
+    sources = [content for (content,) in query(tmp_path, "SELECT content FROM message_sources ORDER BY message, part")]
+    assert Counter(LETTERS) == Counter(sources)
+    assert [(len(LETTERS), 0)] == query(
+        tmp_path, "SELECT count(DISTINCT message), sum(message IS NULL) FROM ledger WHERE account = 'home'"
+    )
+    assert [(0,)] == query(tmp_path, "SELECT count(*) FROM polls WHERE outcome = 'running'")
+
+
+@pytest.mark.parametrize("on_doubt", ["retry", "hold"])
+@pytest.mark.parametrize("step", list(drain.Step))
+def test_a_drain_killed_at_any_step_loses_nothing_and_doubles_only_what_it_doubted(
+    step: drain.Step, on_doubt: str, tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], environment: dict[str, str]
+) -> None:
+    smtp = servers[1]
+    assert 0 == go("send", "-", environment, tmp_path)
+    database = sqlite3.connect(tmp_path / "killed.db")
+    with database:
+        database.executemany(
+            "INSERT INTO outbox (recipients, subject, body, on_doubt) VALUES (?, 'Hello', 'Text.', ?)",
+            [(f"r{n}@example.net", on_doubt) for n in range(5)],
+        )
+    database.close()
+    assert -signal.SIGKILL == go("send", step, environment, tmp_path, nth=1)
+    before = Counter(to for letter in smtp.received for to in letter.recipients)
+
+    assert 0 == go("send", "-", environment, tmp_path)
+    after = Counter(to for letter in smtp.received for to in letter.recipients)
+    doubted = step in {drain.Step.COMMITTING, drain.Step.ANSWERED}
+    statuses = Counter(status for (status,) in query(tmp_path, "SELECT status FROM outbox"))
+    if doubted and on_doubt == "hold":
+        assert {"sent": 4, "in_doubt": 1} == statuses
+        assert [("in_doubt",)] == query(
+            tmp_path, "SELECT r.status FROM outbox_recipients r JOIN outbox o ON o.id = r.outbox_id WHERE o.status = 'in_doubt'"
+        )
+        assert set(after.values()) == {1}
+        assert before["r0@example.net"] == after["r0@example.net"]
+    else:
+        assert {"sent": 5} == statuses
+        assert {f"r{n}@example.net" for n in range(5)} == set(after)
+        assert after.total() == (6 if step is drain.Step.ANSWERED else 5)
+        ids = {letter.recipients: set() for letter in smtp.received}
+        for letter in smtp.received:
+            ids[letter.recipients].add(next(line for line in letter.content.splitlines() if line.startswith(b"Message-ID")))
+        assert all(len(one) == 1 for one in ids.values()), "a second copy is the same letter"

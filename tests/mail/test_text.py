@@ -1,0 +1,106 @@
+"""Octets into text by their charset, and HTML into text."""
+
+import pytest
+
+from daemon.mail import charset, text
+from daemon.mail.defects import Notes
+
+
+@pytest.mark.parametrize(
+    ("octets", "declared", "expected", "defects"),
+    [
+        (b"ascii", "", "ascii", ()),
+        ("Grüße".encode(), "", "Grüße", ()),
+        ("Grüße".encode(), "utf-8", "Grüße", ()),
+        ("\ufeffGrüße".encode(), "utf-8", "Grüße", ()),
+        ("Grüße".encode("latin-1"), "iso-8859-1", "Grüße", ()),
+        ("€ „Grüße“".encode("cp1252"), "iso-8859-1", "€ „Grüße“", ()),  # windows-1252 that calls itself latin-1
+        ("Grüße".encode(), "iso-8859-1", "Grüße", ("charset_wrong",)),
+        ("Grüße".encode(), "us-ascii", "Grüße", ("charset_wrong",)),
+        ("Grüße".encode("latin-1"), "utf-8", "Grüße", ("charset_wrong",)),
+        ("Grüße".encode("latin-1"), "", "Grüße", ("charset_wrong",)),
+        (b"\x81\x8d", "", "\x81\x8d", ("charset_wrong",)),  # what not even windows-1252 has
+        ("Тираж".encode("koi8-r"), "KOI8-R", "Тираж", ()),
+        ("冬天".encode("gb18030"), "gb2312", "冬天", ()),
+        ("模".encode("gbk"), "gbk", "模", ()),  # two octets that are valid UTF-8 too
+        ("冬天的猫".encode(), "gb2312", "冬天的猫", ("charset_wrong",)),
+        ("ひらがな".encode("shift_jis"), "x-sjis", "ひらがな", ()),
+        ("こんにちは".encode("iso-2022-jp"), "iso-2022-jp", "こんにちは", ()),
+        ("안녕".encode("euc-kr"), "ks_c_5601-1987", "안녕", ()),
+        ("안녕".encode("utf-16"), "utf-16", "안녕", ()),
+        ("안녕".encode("utf-16"), "", "안녕", ()),
+        (b"plain", "utf-16", "plain", ()),
+        (b"Gr+APwA3w-e", "utf-7", "Grüße", ()),
+        (b"\xc3\xa9" * 50 + b"\xff", "utf-8", "é" * 50 + "\ufffd", ("charset_wrong",)),  # one damaged octet
+        ("é".encode(), "x-nonsense", "é", ("charset_unknown",)),
+        ("é".encode(), "unknown-8bit", "é", ()),
+        ("é".encode(), '"utf-8"', "é", ()),
+        ("é".encode(), "UTF8", "é", ()),
+        ("é".encode("cp850"), "cp-850", "é", ()),
+        ("é".encode("cp1252"), "windows-1252", "é", ()),
+        ("é".encode("mac-roman"), "x-mac-roman", "é", ()),
+    ],
+)
+def test_charsets_are_believed_when_they_can_be(
+    octets: bytes, declared: str, expected: str, defects: tuple[str, ...]
+) -> None:
+    notes = Notes()
+    assert (expected, defects) == (charset.decode(octets, declared, notes), notes.names())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("a\r\nb\rc\nd", "a\nb\nc\nd"),
+        ("tab\tstays", "tab\tstays"),
+        ("nul\0 esc\x1b[2J del\x7f c1\x9b", "nul\ufffd esc\ufffd[2J del\ufffd c1\ufffd"),
+        ("half \ud800 character", "half \ufffd character"),
+        ("whole 🎻 character", "whole 🎻 character"),
+    ],
+)
+def test_text_is_made_harmless(given: str, expected: str) -> None:
+    assert expected == charset.scrubbed(given, Notes())
+
+
+def shown(html: str) -> str:
+    return text.html_to_text(html, Notes())
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        ("<p>one</p><p>two</p>", "one\n\ntwo"),
+        ("one<br>two<BR/>three", "one\ntwo\nthree"),
+        ("Fahr<b>rad</b>kel<i>ler</i>", "Fahrradkeller"),  # no break within a word
+        ("<div>a</div><div>b</div>", "a\nb"),
+        ("a\n  b\t c", "a b c"),
+        ("<pre>a\nb</pre>", "a\nb"),
+        ("<ul><li>a<li>b</ul>", "a\nb"),
+        ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\nc"),
+        ("&uuml;&#252;&#xfc;&nbsp;&amp;&lt;b&gt;", "üüü &<b>"),
+        ("<style>p{}</style><script>x()</script><p>text</p>", "text"),
+        ("<html><head><title>T</title><style>x</style></head><body>text</body></html>", "text"),
+        ("<!-- no --><![if !mso]>text<![endif]>", "text"),
+        ("in\u00advisi\u200bble", "invisible"),
+        ("<p>unclosed <b>tags", "unclosed tags"),
+        ("a < b > c", "a < b > c"),
+        ("", ""),
+        ("no tags at all", "no tags at all"),
+        ("<frameset><frame></frameset>", ""),
+        ("<p>one</p>\n\n\n<p>\n</p><div> <br> </div><p>two</p>", "one\n\ntwo"),
+    ],
+)
+def test_html_is_shown_as_a_browser_would(html: str, expected: str) -> None:
+    assert expected == shown(html)
+
+
+def test_deep_nesting_is_cut_out_rather_than_read() -> None:
+    notes = Notes()
+    assert "deep &" == text.html_to_text("<div>" * 20_000 + "deep &amp;", notes)
+    assert ("html_tangled",) == notes.names()
+
+
+def test_long_html_is_cut() -> None:
+    notes = Notes()
+    assert text.MAX_HTML_CHARACTERS == len(text.html_to_text("x" * 300_000, notes))
+    assert ("text_truncated",) == notes.names()

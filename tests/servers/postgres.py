@@ -1,0 +1,109 @@
+"""A throw-away PostgreSQL cluster on a UNIX socket, for one run of the suite.
+
+Works as root too (initdb refuses root: it is then run as the user `postgres`), listens on no port, and keeps nothing.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final, Self
+
+START_SECONDS: Final = 30.0
+
+
+def binaries() -> Path | None:
+    """Give the directory of initdb and postgres: $PG_BINDIR, Debian's newest, or that on the PATH."""
+    candidates = [Path(os.environ["PG_BINDIR"])] if "PG_BINDIR" in os.environ else []
+    candidates += sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int("0" + path.parent.name.partition(".")[0]), reverse=True
+    )
+    found = shutil.which("initdb")
+    candidates += [Path(found).parent] if found else []
+    return next((path for path in candidates if (path / "initdb").exists() and (path / "postgres").exists()), None)
+
+
+class Cluster:
+    """A running server; `url(name)` addresses one of its databases."""
+
+    def __init__(self) -> None:
+        place = binaries()
+        assert place is not None, "PostgreSQL is not installed"
+        self._bin = place
+        # Not pytest's directory: it is 0700, and the path of a socket ends at 107 octets.
+        self.directory = Path(tempfile.mkdtemp(prefix="postroom-pg-", dir="/tmp"))
+        self._as: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(self.directory, user.pw_uid, user.pw_gid)
+            self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def _run(self, *command: str) -> None:
+        done = subprocess.run(command, cwd="/", capture_output=True, check=False, **self._as)
+        assert 0 == done.returncode, done.stderr.decode()
+
+    def start(self) -> Self:
+        files = str(self.directory / "files")
+        self._run(
+            str(self._bin / "initdb"),
+            *("-D", files, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"),
+        )
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.directory),
+            "fsync": "off",
+            "full_page_writes": "off",
+            "synchronous_commit": "off",
+            "max_connections": "60",
+            "shared_buffers": "32MB",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with (self.directory / "log").open("wb") as log:
+            self._server = subprocess.Popen(
+                [str(self._bin / "postgres"), "-D", files, *options],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **self._as,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while subprocess.run([self._bin / "pg_isready", "-q", "-h", self.directory], check=False).returncode:
+            assert self._server.poll() is None, (self.directory / "log").read_text()
+            assert time.monotonic() < deadline, "PostgreSQL does not start"
+            time.sleep(0.05)
+        return self
+
+    def url(self, name: str = "postgres") -> str:
+        return f"postgresql+psycopg://postgres@/{name}?host={self.directory}"
+
+    def sql(self, statement: str, name: str = "postgres") -> None:
+        """Run one statement outside a transaction."""
+        self._run(*self.psql(name), "-c", statement)
+
+    def psql(self, name: str = "postgres") -> list[str]:
+        """Give the command line of psql on one of the databases; statements follow, or come on its stdin."""
+        return [str(self._bin / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self.directory), "-U", "postgres", "-d", name]
+
+    def dump_schema(self, name: str) -> str:
+        """Give the schema of a database as pg_dump prints it."""
+        command = [self._bin / "pg_dump", "-s", "-h", self.directory, "-U", "postgres", name]
+        return subprocess.run(command, capture_output=True, check=True, text=True, cwd="/").stdout
+
+    def stop(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+                server.send_signal(number)
+                try:
+                    server.wait(5)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+        shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,0 +1,80 @@
+"""Secrets are read from where the operator keeps them, and shown by nobody."""
+
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon import errors
+from daemon.wire import secret as secret_module
+from daemon.wire.secret import Secret, SecretSource
+from tests.secrets_used import PASSWORD, TOKEN
+
+
+def test_a_secret_shows_itself_to_nobody() -> None:
+    one = Secret(PASSWORD)
+    assert ["***", "Secret(***)", "***", "  ***", "(Secret(***),)"] == [
+        str(one), repr(one), f"{one}", f"{one:>5}", f"{(one,)}"
+    ]  # fmt: skip
+    assert PASSWORD == one.reveal()
+    with pytest.raises(TypeError, match="pickled"):
+        pickle.dumps(one)
+
+
+def test_secrets_are_equal_by_value() -> None:
+    assert Secret(PASSWORD) == Secret(PASSWORD) != Secret(TOKEN)
+    assert 1 == len({Secret(PASSWORD), Secret(PASSWORD)})
+    assert Secret(PASSWORD) != PASSWORD
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n", b"\nmore\n"])
+def test_the_first_line_of_a_file_is_the_secret(tmp_path: Path, ending: bytes) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(PASSWORD.encode() + ending)
+    assert Secret(PASSWORD) == SecretSource(file=path).read()
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"), [(b"", "empty"), (b"\nx", "empty"), (b"\xff\xfe", "UTF-8"), (b"x" * 70_000, "longer")]
+)
+def test_a_file_without_a_password_is_named(tmp_path: Path, content: bytes, complaint: str) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(content)
+    with pytest.raises(errors.SecretUnavailable, match=complaint) as caught:
+        SecretSource(file=path).read()
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(errors.SecretUnavailable, match="No such file"):
+        SecretSource(file=tmp_path / "none").read()
+
+
+def test_the_first_line_that_a_command_prints_is_the_secret() -> None:
+    source = SecretSource(command=(sys.executable, "-c", "import sys; print(sys.argv[1])", TOKEN))
+    assert Secret(TOKEN) == source.read()
+
+
+def test_a_failing_command_is_named_with_its_last_words() -> None:
+    program = "import sys; print('first', file=sys.stderr); sys.exit('the vault is locked')"
+    with pytest.raises(errors.SecretUnavailable, match="status 1: the vault is locked"):
+        SecretSource(command=(sys.executable, "-c", program)).read()
+
+
+def test_a_command_that_is_not_there_is_named() -> None:
+    with pytest.raises(errors.SecretUnavailable, match="/no/such/program: No such file"):
+        SecretSource(command=("/no/such/program",)).read()
+
+
+def test_a_hanging_command_is_killed_with_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secret_module, "COMMAND_SECONDS", 0.3)
+    with pytest.raises(errors.SecretUnavailable, match="still running"):
+        SecretSource(command=("sh", "-c", "sleep 60 & sleep 60")).read()
+
+
+def test_a_source_is_one_place() -> None:
+    with pytest.raises(ValueError, match="one place"):
+        SecretSource()
+    with pytest.raises(ValueError, match="one place"):
+        SecretSource(value=Secret(TOKEN), file=Path("x"))
