@@ -50,7 +50,7 @@ SOLE_IMPORTERS: Final = {
     "rich": {"cli"},
     "dotenv": {"settings"},
     "selectolax": {"mail"},
-    "sqlite3": {"demo"},  # the demo does what any program would; the house itself has store/
+    "sqlite3": set(),  # of two SQLites in one process, one takes the other's locks when it closes the file
     "ssl": {"wire", "demo"},
     "logging": {"trace"},  # for what APScheduler and others say
     "smtplib": set(),

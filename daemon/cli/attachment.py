@@ -63,7 +63,9 @@ def _list(attached: Sequence[Any], as_json: bool) -> None:
         output.print_json(attached)
         return
     rows = [(one.part, one.filename or "", one.content_type, str(one.octets)) for one in attached]
-    output.print_table(("part", "filename", "content_type", "octets"), rows, right=("octets",), wide="filename")
+    output.print_table(
+        ("part", "filename", "content_type", "octets"), rows, right=("octets",), wide="filename", none="no attachments"
+    )
 
 
 def _find(attached: Sequence[Any], which: str, message: int) -> Any:

@@ -49,7 +49,9 @@ def list_(account: str, as_json: bool) -> None:
         (str(entry.number), entry.uidl or "", "" if entry.octets is None else str(entry.octets))
         for entry in listing.entries
     ]
-    output.print_table(("number", "uidl", "octets"), rows, right=("number", "octets"), wide="uidl")
+    output.print_table(
+        ("number", "uidl", "octets"), rows, right=("number", "octets"), wide="uidl", none="the maildrop is empty"
+    )
 
 
 @maildrop.command()

@@ -186,7 +186,12 @@ def list_(status: str | None, limit: int, as_json: bool) -> None:
         for one in found
     ]
     output.print_table(
-        ("id", "status", "recipients", "subject", "next or sent", "last error"), lines, right=("id",), wide="last error"
+        ("id", "status", "recipients", "subject", "next or sent", "last error"),
+        lines,
+        right=("id",),
+        whole=("status", "next or sent"),
+        wide="last error",
+        none="no such rows",
     )
 
 
@@ -220,7 +225,7 @@ def _recipients(recipients: Sequence[Any]) -> None:
     if recipients:
         click.echo()
         verdicts = [(one.address, one.status, _code(one), one.reply or "") for one in recipients]
-        output.print_table(("recipient", "status", "code", "reply"), verdicts, wide="reply")
+        output.print_table(("recipient", "status", "code", "reply"), verdicts, whole=("status", "code"), wide="reply")
 
 
 def _attempts(attempts: Sequence[Any]) -> None:
@@ -238,7 +243,11 @@ def _attempts(attempts: Sequence[Any]) -> None:
             for one in attempts
         ]
         output.print_table(
-            ("attempt", "started", "account", "relay", "outcome", "reply"), lines, right=("attempt",), wide="reply"
+            ("attempt", "started", "account", "relay", "outcome", "reply"),
+            lines,
+            right=("attempt",),
+            whole=("started", "outcome"),
+            wide="reply",
         )
 
 

@@ -9,16 +9,19 @@ import dataclasses
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import click
 
 from daemon import errors
 
 UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+COLUMN_GAP: Final = 3  # what rich puts between two columns
+MIN_WIDE: Final = 24  # the wide column gives way down to this, then the other texts begin to
+MIN_TEXT: Final = 8
 # Characters that turn the reading direction: they make a name read as another one.
 TURNING: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -133,31 +136,58 @@ def print_json(rows: Iterable[Any]) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), wide: str = ""
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    wide: str = "",
+    none: str = "",
 ) -> None:
-    """Print rows of text. right: columns of numbers.  wide: the one column that gets the room that is left."""
+    """Print rows of text.
+
+    right: columns of numbers.  whole: columns that are never cut, as numbers never are.  wide: the one that is cut first.
+    none: said to a person in place of an empty table.
+    """
     safe = [[plain(cell) for cell in row] for row in rows]
     if not is_terminal():
         for row in [list(columns), *safe]:
             click.echo("\t".join(row))
         return
+    if not rows:
+        click.echo(none, err=True)
+        return
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(
-            column,
-            justify="right" if column in right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if column == wide else None,
-        )
+    longest = [max(cell_len(cell) for cell in cells) for cells in zip(columns, *safe, strict=True)]
+    widths = _widths(columns, longest, console.width - COLUMN_GAP * (len(columns) - 1), {*right, *whole}, wide)
+    for column, width in zip(columns, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
     for row in safe:
         table.add_row(*[Text(cell) for cell in row])
-    Console(highlight=False).print(table)
+    console.print(table)
+
+
+def _widths(columns: Sequence[str], longest: Sequence[int], room: int, whole: Collection[str], wide: str) -> list[int]:
+    """Share out a terminal's width: first the wide column gives way, then the longest texts, those of `whole` never."""
+    widths = list(longest)
+    if wide in columns:
+        at = columns.index(wide)
+        widths[at] = min(widths[at], max(MIN_WIDE, room - (sum(widths) - widths[at])))
+    texts = [at for at, column in enumerate(columns) if column not in whole]
+    for _ in range(sum(widths) - room):  # a column at a time, the longest text first
+        at = max(texts, key=lambda one: widths[one], default=-1)
+        if at < 0 or widths[at] <= MIN_TEXT:
+            break
+        widths[at] -= 1
+    return widths
 
 
 def styled(text: str, **style: Any) -> str:

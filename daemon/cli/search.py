@@ -35,6 +35,13 @@ def search(query: tuple[str, ...], account: str | None, limit: int, offset: int,
         )
         for one in hits
     ]
-    output.print_table(("id", "sent", "from", "subject", "text"), rows, right=("id",), wide="text")
+    output.print_table(
+        ("id", "sent", "from", "subject", "text"),
+        rows,
+        right=("id",),
+        whole=("sent",),
+        wide="text",
+        none="nothing found",
+    )
     if output.is_terminal() and len(hits) == limit:
         click.echo(f"The first {limit}; --offset {offset + limit} shows more.", err=True)

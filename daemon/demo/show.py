@@ -137,7 +137,7 @@ def _is_terminal() -> bool:
 
 def _print_trace(log: _Log) -> None:
     lines = log.protocol_lines()
-    _expect(any(line.startswith("> PASS ***") for line in lines), "the trace was to show a login without its password")
+    _expect(any("***" in line for line in lines), "the trace was to show a login without its password")
     _expect(PASSWORD not in log.getvalue(), "the password is in the log")
     for line in lines:
         print(f"   {line}")

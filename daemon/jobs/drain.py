@@ -224,7 +224,7 @@ class _Drain:
             trace.row_refused(outbox=row.id, error=error)
             self._count("failed")
             return None
-        return _Item(row, letter, message_id)
+        return _Item(row, letter, letter.message_id or message_id)
 
     # --- letters to the relay ---------------------------------------------------------------------------------------
 

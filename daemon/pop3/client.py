@@ -51,13 +51,15 @@ class Client:
         transcript: Transcript,
         deadline: float | None = None,
         progress: Callable[[], None] | None = None,
+        opened: Callable[[Stream], None] | None = None,
     ) -> Self:
         """Connect, secure the line as the endpoint says, log in; whatever fails, the socket is closed.
 
         credentials: given, or asked for when the line is secure.  auth: `auto`, `user` (USER and PASS), or a SASL mechanism.
         deadline: a value of time.monotonic that the session does not outlive.  progress: called whenever octets moved.
+        opened: given the stream before its first wait, so that another thread can abort a login too.
         """
-        stream = Stream.connect(endpoint, transcript=transcript, deadline=deadline, progress=progress)
+        stream = Stream.connect(endpoint, transcript=transcript, deadline=deadline, progress=progress, opened=opened)
         client = cls(stream)
         try:
             client._open()

@@ -134,13 +134,11 @@ Event = Greeting | Reply | Challenge | Body | Lines
 class Session:
     """One POP3 session, from the greeting to the reply to QUIT."""
 
-    def __init__(
-        self, *, max_message_octets: int = MAX_MESSAGE_OCTETS, max_listing_octets: int = MAX_LISTING_OCTETS
-    ) -> None:
-        """Caps on what one reply may bring; beyond them TooLong."""
+    def __init__(self, *, max_message_octets: int | None = None, max_listing_octets: int | None = None) -> None:
+        """Caps on what one reply may bring, beyond which it is TooLong; the module's where not given."""
         self.state = State.GREETING
-        self._max_message_octets = max_message_octets
-        self._max_listing_octets = max_listing_octets
+        self._max_message_octets = max_message_octets or MAX_MESSAGE_OCTETS
+        self._max_listing_octets = max_listing_octets or MAX_LISTING_OCTETS
         self._lines = LineReader(MAX_LINE_OCTETS)
         self._pending: deque[Command] = deque()
         self._body: BodyReader | None = None

@@ -36,11 +36,11 @@ class Asked(NamedTuple):
 class Window:
     """What is under way, in order."""
 
-    def __init__(self, asked: Iterator[Asked], *, most_messages: int, most_octets: int = WINDOW_OCTETS) -> None:
+    def __init__(self, asked: Iterator[Asked], *, most_messages: int, most_octets: int | None = None) -> None:
         """`asked`: taken from as the window moves, one ahead.  most_messages: 1 without pipelining."""
         self._asked = asked
         self._most_messages = most_messages
-        self._most_octets = most_octets
+        self._most_octets = most_octets or WINDOW_OCTETS
         self._waiting: deque[Asked] = deque()
         self._octets = 0
         self._ahead = next(asked, None)

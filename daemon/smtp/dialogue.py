@@ -21,6 +21,7 @@ from daemon.wire.secret import SHOWN
 from daemon.wire.stream import Stream
 
 LAST_WORDS_SECONDS: Final = 2.0  # how long we look for the reason when the relay hangs up on the content
+GLANCE_SECONDS: Final = 0.001  # a look, not a wait: before each final dot
 SHORTEST_SCRUBBED: Final = 3  # characters of a secret; a shorter one would blot out whole replies
 
 
@@ -70,6 +71,7 @@ class Dialogue:
 
     def say(self, *given: Command) -> None:
         """Send commands in one go."""
+        self._ensure_open()
         try:
             octets = b"".join([self.session.send(command) for command in given])
         except errors.ProtocolViolation as error:
@@ -81,8 +83,7 @@ class Dialogue:
         stream, session = self.stream, self.session
         until = time.monotonic() + patience * stream.endpoint.timeout_seconds
         while not self._answers:
-            if session.state is State.CLOSED:
-                raise errors.ConnectionLost(f"{self.peer}: the relay has ended the session")
+            self._ensure_open()
             try:
                 session.ensure_sound()
                 self._take(stream.receive(until))
@@ -100,13 +101,23 @@ class Dialogue:
         self.say(command)
         return self.hear()
 
+    def glance(self, wait_seconds: float = GLANCE_SECONDS) -> Reply | None:
+        """Return a reply that nobody waits for yet, if one is there; ConnectionLost when the relay has left."""
+        try:
+            if not self._answers:
+                self._take(self.stream.receive(time.monotonic() + wait_seconds))
+        except errors.TimedOut:
+            return None
+        except errors.ProtocolViolation as error:
+            raise self._named(error) from error
+        return self._answers.popleft().reply if self._answers else None
+
     def last_words(self) -> Reply | None:
         """Return what the relay said before it hung up on us, if it did."""
         try:
-            self._take(self.stream.receive(time.monotonic() + LAST_WORDS_SECONDS))
+            return self.glance(LAST_WORDS_SECONDS)
         except (errors.WireError, errors.Stopped):
             return None
-        return self._answers.popleft().reply if self._answers else None
 
     def begin_tls(self) -> None:
         """Shake hands, after the 220 to STARTTLS."""
@@ -120,6 +131,11 @@ class Dialogue:
         """Drop the connection, without a word."""
         self.is_lost = True
         self.stream.close()
+
+    def _ensure_open(self) -> None:
+        if self.session.state is State.CLOSED:
+            why = f": {self._answers[-1].reply}" if self._answers else ""
+            raise errors.ConnectionLost(f"{self.peer}: the relay has ended the session{why}")
 
     def _take(self, octets: bytes) -> None:
         for event in self.session.receive(octets):

@@ -50,6 +50,7 @@ class Transaction:
         self._accepted = 0
         self._mail_reply: Reply | None = None
         self._data_refusal: Reply | None = None
+        self._goes_on = False  # 354 was said
 
     def run(self) -> dict[str, Outcome]:
         """Return the recipients' outcomes, in the envelope's order."""
@@ -114,12 +115,11 @@ class Transaction:
             reply = dialogue.ask(commands.Rset()).reply
             if not reply.is_positive:
                 raise errors.RelayRefused(f"{dialogue.peer}: RSET was refused: {reply}", code=reply.code)
-        if not self._name_all(named):
+        if not self._name_all(named) or not self._goes_on:
             return
-        goes_on = dialogue.session.state is State.CONTENT
-        if goes_on and self._accepted:
+        if self._accepted and self._is_begun:
             self._send_content()
-        elif goes_on:
+        else:
             # 354 although nobody was accepted: an empty letter for no one ends it (RFC 2920 section 3.1).
             dialogue.ask(commands.FinalDot())
 
@@ -159,6 +159,8 @@ class Transaction:
                 self._take_recipient(next(recipients), reply)
             elif reply.code >= 400:
                 self._data_refusal = reply
+            else:
+                self._goes_on = True
         return True
 
     def _groups(self, addresses: list[str]) -> Iterator[list[Command]]:
@@ -197,24 +199,32 @@ class Transaction:
         try:
             for start in range(0, len(stuffed), CONTENT_PIECE_OCTETS):
                 dialogue.say(commands.Content(stuffed[start : start + CONTENT_PIECE_OCTETS]))
+            early = dialogue.glance()
         except errors.ConnectionLost as error:
             # Relays that have seen enough say why and hang up (552 too large): else we would try it for days.
-            reply = dialogue.last_words()
+            early = dialogue.last_words()
+            if early is None:
+                raise error from None
+        if early is not None:
             dialogue.lose()
-            refused = reply is not None and not reply.is_positive
-            self._settle(outcome(reply, Stage.DATA) if reply and refused else Deferred(Reply.ours(str(error))))
+            self._settle(outcome(early, Stage.DATA))
             return
         self._before_final_dot()
+        self._send_dot()
+
+    def _send_dot(self) -> None:
+        dialogue = self._dialogue
         dialogue.progress.is_guarded = True
         try:
-            dialogue.say(commands.FinalDot())
-            reply = dialogue.hear(patience=DOT_PATIENCE).reply
-        except (errors.WireError, errors.Stopped) as error:
-            dialogue.lose()
-            self._settle(
-                InDoubt(f"the final dot was sent and its reply not seen; the relay may have the letter: {error}")
-            )
-            return
+            dialogue.say(commands.FinalDot())  # what fails here has not left: three octets go whole or not at all
+            try:
+                reply = dialogue.hear(patience=DOT_PATIENCE).reply
+            except (errors.WireError, errors.Stopped) as error:
+                dialogue.lose()
+                self._settle(
+                    InDoubt(f"the final dot was sent and its reply not seen; the relay may have the letter: {error}")
+                )
+                return
         finally:
             dialogue.progress.is_guarded = False
         self._settle(outcome(reply, Stage.DOT))

@@ -65,7 +65,9 @@ def renew(tx: Connection, name: str, owner: str, now: datetime, duration: timede
 def release(tx: Connection, name: str, owner: str) -> None:
     """Give the account back, if it is still ours."""
     t = accounts.c
-    tx.execute(update(accounts).where(t.name == name, t.lease_owner == owner).values(lease_owner=None, lease_until=None))
+    tx.execute(
+        update(accounts).where(t.name == name, t.lease_owner == owner).values(lease_owner=None, lease_until=None)
+    )
 
 
 # --- how the maildrop fares -----------------------------------------------------------------------------------------

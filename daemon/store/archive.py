@@ -54,17 +54,16 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
             new.setdefault(one.spool.sha256, one)
     ids = dict(zip(new, statements.new_ids(tx, messages, len(new)), strict=True)) if new else {}
     if new:
-        tx.execute(
-            insert(messages),
-            [
-                {"id": ids[sha256], "account": account, "uidl": one.uidl, "archived_at": now, "octets": one.spool.octets, "sha256": sha256}
-                for sha256, one in new.items()
-            ],
-        )
+        fixed = {"account": account, "archived_at": statements.ready(tx, now)}
+        rows = [
+            fixed | {"id": ids[sha256], "uidl": one.uidl, "octets": one.spool.octets, "sha256": sha256}
+            for sha256, one in new.items()
+        ]
+        statements.bulk(tx, insert(messages), rows)
         _add_sources(tx, ((ids[sha256], one.spool) for sha256, one in new.items()))
     places = known | ids
     # A broken server may list one UIDL of one occurrence twice: the later one stands in the ledger, both in the archive.
-    rows = {
+    entries = {
         (one.uidl, one.occurrence): {
             "uidl": one.uidl,
             "occurrence": one.occurrence,
@@ -73,10 +72,10 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
         }
         for one in incoming
     }
-    entries = ledger.archived(tx, account, list(rows.values()), now)
+    known_as = ledger.archived(tx, account, list(entries.values()), now)
     filed = []
     for one in incoming:
-        key, first_seen_at = entries[one.uidl, one.occurrence]
+        key, first_seen_at = known_as[one.uidl, one.occurrence]
         sha256 = one.spool.sha256
         filed.append(
             Filed(
@@ -92,11 +91,14 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
 
 
 def _known(tx: Connection, account: str, hashes: Iterable[str]) -> dict[str, int]:
-    wanted, found = sorted(hashes), {}
+    wanted = sorted(hashes)
+    found: dict[str, int] = {}
     for start in range(0, len(wanted), IDS_A_STATEMENT):
         part = wanted[start : start + IDS_A_STATEMENT]
-        query = select(messages.c.sha256, messages.c.id).where(messages.c.account == account, messages.c.sha256.in_(part))
-        found |= {sha256: key for sha256, key in tx.execute(query)}
+        query = select(messages.c.sha256, messages.c.id).where(
+            messages.c.account == account, messages.c.sha256.in_(part)
+        )
+        found |= dict(iter(tx.execute(query)))
     return found
 
 
@@ -107,9 +109,12 @@ def _add_sources(tx: Connection, sources: Iterable[tuple[int, Spool]]) -> None:
             small.append({"message": message, "part": 0, "octets": spool.octets, "content": spool.getvalue()})
             continue
         for part, content in enumerate(spool.pieces(SOURCE_PART_OCTETS)):
-            tx.execute(insert(message_sources), [{"message": message, "part": part, "octets": len(content), "content": content}])
+            tx.execute(
+                insert(message_sources),
+                [{"message": message, "part": part, "octets": len(content), "content": content}],
+            )
     if small:
-        tx.execute(insert(message_sources), small)
+        statements.bulk(tx, insert(message_sources), small)
 
 
 # --- reading back ---------------------------------------------------------------------------------------------------
@@ -120,7 +125,7 @@ def proven(conn: Connection, ids: Sequence[int]) -> set[int]:
     good: set[int] = set()
     for start in range(0, len(ids), IDS_A_STATEMENT):
         part = list(ids[start : start + IDS_A_STATEMENT])
-        hashes = {key: sha256 for key, sha256 in conn.execute(select(messages.c.id, messages.c.sha256).where(messages.c.id.in_(part)))}
+        hashes = dict(iter(conn.execute(select(messages.c.id, messages.c.sha256).where(messages.c.id.in_(part)))))
         found = {message: hashlib.sha256() for message in hashes}
         t = message_sources.c
         query = select(t.message, t.content).where(t.message.in_(part)).order_by(t.message, t.part)
@@ -223,7 +228,10 @@ def unindexed(conn: Connection, version: int, limit: int) -> list[tuple[int, int
 def ids_after(conn: Connection, after: int, limit: int) -> list[tuple[int, int]]:
     """Give (id, octets) of the messages with an id above `after`, in their order."""
     t = messages.c
-    return [(key, octets) for key, octets in conn.execute(select(t.id, t.octets).where(t.id > after).order_by(t.id).limit(limit))]
+    return [
+        (key, octets)
+        for key, octets in conn.execute(select(t.id, t.octets).where(t.id > after).order_by(t.id).limit(limit))
+    ]
 
 
 def write_parsed(tx: Connection, message_id: int, parsed: Parsed, version: int, now: datetime) -> None:

@@ -41,7 +41,9 @@ class Database:
         if not self._version:
             sqlite = self.kind == SQLITE
             with self.reading() as conn:
-                version = conn.exec_driver_sql("SELECT sqlite_version()" if sqlite else "SHOW server_version").scalar_one()
+                version = conn.exec_driver_sql(
+                    "SELECT sqlite_version()" if sqlite else "SHOW server_version"
+                ).scalar_one()
             self._version = f"{'SQLite' if sqlite else 'PostgreSQL'} {str(version).split()[0]}"
         return self._version
 
@@ -114,9 +116,11 @@ class Database:
             return
         path = path.with_name(path.name + ".lock")
         try:
-            lock = path.open("a+", encoding="ascii", opener=lambda name, flags: os.open(name, flags, engine.MODE))
+            lock = open(path, "a+", encoding="ascii", opener=lambda name, flags: os.open(name, flags, engine.MODE))  # noqa: SIM115 -- closed by the `with` below
         except OSError as error:
-            raise errors.DatabaseUnusable(f"{path}: {error.strerror}; the daemon needs to write beside its database") from error
+            raise errors.DatabaseUnusable(
+                f"{path}: {error.strerror}; the daemon needs to write beside its database"
+            ) from error
         with lock:
             self._take(lock)
             yield
@@ -127,7 +131,9 @@ class Database:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
-            raise errors.Busy(f"postroom run is already at work on {self.shown} (pid {lock.read().strip() or 'unknown'})") from error
+            raise errors.Busy(
+                f"postroom run is already at work on {self.shown} (pid {lock.read().strip() or 'unknown'})"
+            ) from error
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

@@ -46,18 +46,27 @@ def add(tx: Connection, *, attachments: Sequence[Attachment] = (), **columns: An
         if found is not None:
             return int(found)
         statement = statements.upsert(tx, outbox).values(**given)
-        row_id = tx.execute(statement.on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(t.id)).scalar()
+        row_id = tx.execute(
+            statement.on_conflict_do_nothing(index_elements=["idempotency_key"]).returning(t.id)
+        ).scalar()
         if row_id is None:  # another process was faster
             return int(tx.execute(there).scalar_one())
     for one in attachments:
-        values = {"filename": one.filename, "content_type": one.content_type, "content": one.content, "content_id": one.content_id}
+        values = {
+            "filename": one.filename,
+            "content_type": one.content_type,
+            "content": one.content,
+            "content_id": one.content_id,
+        }
         tx.execute(insert(outbox_attachments), {"outbox_id": row_id, **values})
     return int(row_id)
 
 
 def listing(conn: Connection, status: str | None = None, limit: int = 50) -> list[Row[Any]]:
     """Give rows without their texts, the newest first."""
-    query = select(*[column for column in outbox.c if column.name not in LONG]).order_by(outbox.c.id.desc()).limit(limit)
+    query = (
+        select(*[column for column in outbox.c if column.name not in LONG]).order_by(outbox.c.id.desc()).limit(limit)
+    )
     if status is not None:
         query = query.where(outbox.c.status == status)
     return list(conn.execute(query))
@@ -87,7 +96,7 @@ def _in_state(tx: Connection, ids: Sequence[int], allowed: frozenset[str], what:
     t = outbox.c
     wanted = list(dict.fromkeys(ids))
     query = statements.for_update(tx, select(t.id, t.status).where(t.id.in_(wanted)))
-    states = {key: status for key, status in tx.execute(query)}
+    states: dict[int, str] = dict(iter(tx.execute(query)))
     for key in wanted:
         if key not in states:
             raise _missing(key)
@@ -111,14 +120,18 @@ def retry(tx: Connection, ids: Sequence[int] | None, now: datetime) -> list[int]
     for key in wanted:
         # To `queued` by way of the trigger that asks the refused recipients again.
         row = update(outbox).where(t.id == key)
-        tx.execute(row.values(status="queued", next_attempt_at=now, queued_at=now, updated_at=now, expires_at=expires_at))
+        tx.execute(
+            row.values(status="queued", next_attempt_at=now, queued_at=now, updated_at=now, expires_at=expires_at)
+        )
     return wanted
 
 
 def hold(tx: Connection, ids: Sequence[int]) -> list[int]:
     """Keep waiting rows from being sent."""
     wanted = _in_state(tx, ids, WAITING, "held")
-    tx.execute(update(outbox).where(outbox.c.id.in_(wanted)).values(status="held", next_attempt_at=None, updated_at=utc_now()))
+    tx.execute(
+        update(outbox).where(outbox.c.id.in_(wanted)).values(status="held", next_attempt_at=None, updated_at=utc_now())
+    )
     return wanted
 
 
@@ -134,5 +147,9 @@ def release(tx: Connection, ids: Sequence[int], now: datetime) -> list[int]:
 def cancel(tx: Connection, ids: Sequence[int]) -> list[int]:
     """End rows that are not sent yet; recipients that have the letter keep it."""
     wanted = _in_state(tx, ids, WAITING | {"held"}, "cancelled")
-    tx.execute(update(outbox).where(outbox.c.id.in_(wanted)).values(status="cancelled", next_attempt_at=None, updated_at=utc_now()))
+    tx.execute(
+        update(outbox)
+        .where(outbox.c.id.in_(wanted))
+        .values(status="cancelled", next_attempt_at=None, updated_at=utc_now())
+    )
     return wanted

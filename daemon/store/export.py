@@ -29,7 +29,12 @@ Progress = Callable[[int], None]
 
 
 def write(
-    conn: Connection, ids: Sequence[int], *, format: str, destination: Path, progress: Progress = lambda _done: None  # noqa: A002 -- the option's name
+    conn: Connection,
+    ids: Sequence[int],
+    *,
+    format: str,  # noqa: A002 -- the option's name
+    destination: Path,
+    progress: Progress = lambda _done: None,
 ) -> int:
     """Write these messages; give how many. destination: a directory for eml and maildir, a new file for the others."""
     writers: dict[str, Callable[[Connection, Iterable[int], Path], int]] = {
@@ -43,7 +48,9 @@ def write(
     try:
         return writers[format](conn, _told(ids, progress), destination)
     except FileExistsError as error:
-        raise errors.InputInvalid(f"{error.filename or destination} is there already; nothing is overwritten") from error
+        raise errors.InputInvalid(
+            f"{error.filename or destination} is there already; nothing is overwritten"
+        ) from error
     except OSError as error:
         raise errors.InputInvalid(f"{error.filename or destination}: {error.strerror or error}") from error
 

@@ -66,4 +66,4 @@ def is_dead(owner: str) -> bool:
     if "-" in {boot, namespace, started} or (host, boot, namespace) != _place():
         return False
     now = _started(int(pid))
-    return now is None or (now != "-" and now != started)
+    return now is None or now not in {"-", started}

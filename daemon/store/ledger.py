@@ -1,4 +1,4 @@
-"""What is known of each message of each maildrop, by account and UIDL: "why is this mail missing, still there, or skipped?"
+"""What is known of each message of each maildrop, by account and UIDL: why a mail is missing, still there, or skipped.
 
 All functions take the connection and never commit. `last_seen_at` of a row is advanced at most once an hour while it is
 listed (a poll of 20,000 known messages must not write 20,000 rows), and is exact once the message has left.
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, case, func, select, update
+from sqlalchemy import Connection, Row, bindparam, case, func, literal_column, null, select, update
 
 from daemon.mail.maildrop import Entry, Known, LedgerStatus
 from daemon.store.dialect import statements
@@ -23,13 +23,19 @@ LISTED: Final = (LedgerStatus.ARCHIVED, LedgerStatus.SKIPPED, LedgerStatus.REFUS
 def known(conn: Connection, account: str) -> list[Known]:
     """Give every row of an account, oldest first."""
     t = ledger.c
-    query = select(t.id, t.uidl, t.octets, t.status, t.first_seen_at, t.message, t.deleted_at).where(t.account == account).order_by(t.id)
-    return [Known(*row) for row in conn.execute(query)]
+    query = (
+        select(t.id, t.uidl, t.octets, t.status, t.first_seen_at, t.message, t.deleted_at)
+        .where(t.account == account)
+        .order_by(t.id)
+    )
+    moment = statements.moments(conn)
+    return [
+        Known(key, uidl, octets, status, moment(first_seen_at), message, moment(deleted_at))
+        for key, uidl, octets, status, first_seen_at, message, deleted_at in statements.raw_rows(conn, query)
+    ]
 
 
-def skip(
-    tx: Connection, account: str, rows: Sequence[tuple[Entry, int, LedgerStatus, str]], now: datetime
-) -> None:
+def skip(tx: Connection, account: str, rows: Sequence[tuple[Entry, int, LedgerStatus, str]], now: datetime) -> None:
     """Write down what was not archived, and why. rows: entry with a UIDL, occurrence, SKIPPED or REFUSED, reason."""
     values = [
         {
@@ -63,7 +69,9 @@ def skip(
     tx.execute(statement, values)
 
 
-def archived(tx: Connection, account: str, rows: Sequence[dict[str, Any]], now: datetime) -> dict[tuple[str, int], tuple[int, datetime]]:
+def archived(
+    tx: Connection, account: str, rows: Sequence[dict[str, Any]], now: datetime
+) -> dict[tuple[str, int], tuple[int, datetime]]:
     """Write down what was archived; give ledger id and first_seen_at by (uidl, occurrence).
 
     rows: uidl, occurrence, octets (as LIST said) and message of each. A UIDL that now names another message than before
@@ -71,7 +79,8 @@ def archived(tx: Connection, account: str, rows: Sequence[dict[str, Any]], now: 
     """
     if not rows:
         return {}
-    fixed = {"account": account, "first_seen_at": now, "last_seen_at": now, "status": str(LedgerStatus.ARCHIVED)}
+    at = statements.ready(tx, now)
+    fixed = {"account": account, "first_seen_at": at, "last_seen_at": at, "status": str(LedgerStatus.ARCHIVED)}
     insert = statements.upsert(tx, ledger)
     new, old = insert.excluded, ledger.c
     statement = insert.on_conflict_do_update(
@@ -79,22 +88,26 @@ def archived(tx: Connection, account: str, rows: Sequence[dict[str, Any]], now: 
         set_={
             "octets": new.octets,
             "status": new.status,
-            "reason": None,
+            "reason": null(),
             "first_seen_at": case((old.message != new.message, new.first_seen_at), else_=old.first_seen_at),
             "last_seen_at": new.last_seen_at,
             "message": new.message,
-            "attempts": 0,
-            "dele_sent_at": None,
-            "deleted_at": None,
+            "attempts": literal_column("0"),
+            "dele_sent_at": null(),
+            "deleted_at": null(),
         },
     )
-    tx.execute(statement, [row | fixed for row in rows])
-    found = {}
+    statements.bulk(tx, statement, [row | fixed for row in rows])
+    moment = statements.moments(tx)
+    found: dict[tuple[str, int], tuple[int, datetime]] = {}
     uidls = [row["uidl"] for row in rows]
     for start in range(0, len(uidls), IDS_A_STATEMENT):
         query = select(old.id, old.uidl, old.occurrence, old.first_seen_at)
         query = query.where(old.account == account, statements.uidl_in(tx, uidls[start : start + IDS_A_STATEMENT]))
-        found |= {(uidl, occurrence): (key, seen) for key, uidl, occurrence, seen in tx.execute(query)}
+        found |= {
+            (uidl, occurrence): (key, moment(seen_at))
+            for key, uidl, occurrence, seen_at in statements.raw_rows(tx, query)
+        }
     return found
 
 
@@ -145,13 +158,16 @@ def _each(tx: Connection, ids: Sequence[int], values: dict[str, Any]) -> None:
 
 def ids_of(conn: Connection, account: str, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
     """Give the ledger ids of (uidl, occurrence) pairs; those that are unknown are left out."""
-    t, wanted, found = ledger.c, set(keys), {}
+    t, wanted = ledger.c, set(keys)
+    found: dict[tuple[str, int], int] = {}
     uidls = sorted({uidl for uidl, _ in keys})
     for start in range(0, len(uidls), IDS_A_STATEMENT):
         query = select(t.id, t.uidl, t.occurrence).where(
             t.account == account, statements.uidl_in(conn, uidls[start : start + IDS_A_STATEMENT])
         )
-        found |= {(uidl, occurrence): key for key, uidl, occurrence in conn.execute(query) if (uidl, occurrence) in wanted}
+        found |= {
+            (uidl, occurrence): key for key, uidl, occurrence in conn.execute(query) if (uidl, occurrence) in wanted
+        }
     return found
 
 

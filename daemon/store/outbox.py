@@ -4,21 +4,35 @@
 
 A row waits while `next_attempt_at` is set, and only then can be claimed. `committing` is the durable mark that the letter's
 final dot may have left: what dies after it is in doubt, what dies before it is not. All functions take the connection and
-never commit. What people do with rows (add, retry, hold, …) is in `desk.py` and can be called from here.
+never commit. One attempt is in `attempts.py`, what people do with rows (add, retry, hold, …) in `desk.py`; both can be
+called from here.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, or_, select, text, update
+from sqlalchemy import Connection, exists, func, or_, select, text, update
 
 from daemon.mail.compose import Attachment
+from daemon.store.attempts import (
+    TO_BE_SENT,
+    WENT,
+    Attempt,
+    Rescued,
+    Verdict,
+    committing,
+    prepare,
+    put_back,
+    record,
+    rescue,
+    status_for,
+    statuses_of,
+)
 from daemon.store.desk import add, cancel, hold, listing, release, retry, show
 from daemon.store.dialect import statements, texts
-from daemon.store.lease import is_dead
-from daemon.store.schema import outbox, outbox_attachments, outbox_attempts, outbox_recipients
+from daemon.store.schema import outbox, outbox_attachments, outbox_recipients
 
 __all__ = [
     "Attempt",
@@ -51,9 +65,6 @@ __all__ = [
 ]
 
 ROUTE_ROWS: Final = 500  # rows a transaction; the caller comes again while there are more
-TO_BE_SENT: Final = ("queued", "deferred")
-WENT: Final = frozenset({"sent", "delivered", "delayed", "replied"})
-DIED: Final = "the process that was sending ended after the letter was given and before the relay's answer was recorded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,34 +93,6 @@ class Claimed:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One try at a row. number: counts from 1.  addresses: those still to be sent; none if the row was taken back."""
-
-    id: int
-    number: int
-    addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What became of one recipient in one attempt. status: sent, deferred, failed or in_doubt.  code: None if no reply."""
-
-    address: str
-    status: str
-    code: int | None = None
-    enhanced: str | None = None
-    reply: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rescued:
-    """How many rows of dead daemons were put right."""
-
-    requeued: int
-    in_doubt: int
-
-
 # --- which rows, and who sends them ---------------------------------------------------------------------------------
 
 _CLAIMED: Final = [outbox.c[name] for name in Claimed.__dataclass_fields__]
@@ -123,7 +106,9 @@ def claim(
     due = select(t.id).where(t.next_attempt_at <= now, or_(t.expires_at.is_(None), t.expires_at > now))
     if account is not None:
         due = due.where(t.account == account)
-    due = statements.for_update(tx, due.order_by(t.priority.desc(), t.next_attempt_at, t.id).limit(limit), skip_locked=True)
+    due = statements.for_update(
+        tx, due.order_by(t.priority.desc(), t.next_attempt_at, t.id).limit(limit), skip_locked=True
+    )
     ids = list(tx.execute(due).scalars())
     if not ids:
         return []
@@ -182,7 +167,9 @@ def route(
     choose: gives the account for a row's sender.
     """
     t = outbox.c
-    query = select(t.id, t.account, t.sender).where(t.next_attempt_at <= now, or_(t.account.is_(None), t.account.not_in(list(able))))
+    query = select(t.id, t.account, t.sender).where(
+        t.next_attempt_at <= now, or_(t.account.is_(None), t.account.not_in(list(able)))
+    )
     changed = 0
     for key, account, sender in tx.execute(statements.for_update(tx, query.order_by(t.id).limit(ROUTE_ROWS))).all():
         row = update(outbox).where(t.id == key)
@@ -205,10 +192,14 @@ def unpause(tx: Connection, name: str, until: datetime, now: datetime) -> int:
 def renew(tx: Connection, ids: Sequence[int], owner: str, until: datetime) -> None:
     """Keep claimed rows for longer."""
     t = outbox.c
-    tx.execute(update(outbox).where(t.id.in_(list(ids)), t.lease_owner == owner, t.status == "sending").values(lease_until=until))
+    tx.execute(
+        update(outbox)
+        .where(t.id.in_(list(ids)), t.lease_owner == owner, t.status == "sending")
+        .values(lease_until=until)
+    )
 
 
-# --- one attempt ----------------------------------------------------------------------------------------------------
+# --- rows that do not come that far ---------------------------------------------------------------------------------
 
 
 def attachments_of(conn: Connection, outbox_id: int) -> tuple[Attachment, ...]:
@@ -216,144 +207,6 @@ def attachments_of(conn: Connection, outbox_id: int) -> tuple[Attachment, ...]:
     t = outbox_attachments.c
     query = select(t.filename, t.content_type, t.content, t.content_id).where(t.outbox_id == outbox_id).order_by(t.id)
     return tuple(Attachment(**row._asdict()) for row in conn.execute(query))
-
-
-def prepare(
-    tx: Connection,
-    outbox_id: int,
-    *,
-    message_id: str | None,
-    recipients: Sequence[tuple[str, str]],
-    account: str,
-    relay: str,
-    session: str,
-    now: datetime,
-) -> Attempt:
-    """Begin an attempt at a claimed row; recipients are written down at the first one.
-
-    message_id: stays that of the first attempt.  recipients: (address, to | cc | bcc).
-    """
-    t, r, a = outbox.c, outbox_recipients.c, outbox_attempts.c
-    row = tx.execute(statements.for_update(tx, select(t.status, t.on_doubt).where(t.id == outbox_id))).one_or_none()
-    number = 1 + (tx.execute(select(func.max(a.number)).where(a.outbox_id == outbox_id)).scalar() or 0)
-    if row is None or row.status != "sending":
-        return Attempt(id=0, number=number, addresses=())
-    if message_id is not None:
-        tx.execute(update(outbox).where(t.id == outbox_id, t.message_id.is_(None)).values(message_id=message_id))
-    rows = [{"outbox_id": outbox_id, "address": address, "field": field, "updated_at": now} for address, field in recipients]
-    if rows:
-        tx.execute(statements.insert_missing(tx, outbox_recipients), rows)
-    statuses = (*TO_BE_SENT, "in_doubt") if row.on_doubt == "retry" else TO_BE_SENT
-    waiting = set(tx.execute(select(r.address).where(r.outbox_id == outbox_id, r.status.in_(statuses))).scalars())
-    addresses = tuple(dict.fromkeys(address for address, _ in recipients if address in waiting))
-    attempt = {"outbox_id": outbox_id, "number": number, "account": account, "relay": relay, "session": session, "started_at": now}
-    key = int(tx.execute(insert(outbox_attempts).returning(a.id), attempt).scalar_one())
-    if addresses:
-        its = update(outbox_recipients).where(r.outbox_id == outbox_id, r.address == bindparam("to"))
-        tx.execute(its.values(attempt=key, updated_at=now), [{"to": address} for address in addresses])
-    return Attempt(id=key, number=number, addresses=addresses)
-
-
-def committing(tx: Connection, attempt_ids: Sequence[int], now: datetime) -> None:
-    """Mark durably that the final dot of these attempts may leave from now on."""
-    tx.execute(update(outbox_attempts).where(outbox_attempts.c.id.in_(list(attempt_ids))).values(committing_at=now))
-
-
-def record(
-    tx: Connection,
-    attempt_id: int,
-    verdicts: Sequence[Verdict],
-    *,
-    now: datetime,
-    next_attempt_at: datetime | None,
-    transcript: str | None,
-) -> str:
-    """Write down how an attempt ended for each recipient; give the status that the row comes to.
-
-    next_attempt_at: used if anything is left to be sent.  transcript: redacted, of an attempt that did not go well.
-    """
-    t, r, a = outbox.c, outbox_recipients.c, outbox_attempts.c
-    attempt = tx.execute(select(a.outbox_id, a.number).where(a.id == attempt_id)).one_or_none()
-    if attempt is None:  # somebody deleted the row meanwhile
-        return _status([one.status for one in verdicts] or ["failed"], "retry")
-    if verdicts:
-        its = update(outbox_recipients).where(r.outbox_id == attempt.outbox_id, r.address == bindparam("to"))
-        values = {"status": bindparam("is"), "code": bindparam("c"), "enhanced_code": bindparam("e"), "reply": bindparam("says")}
-        tx.execute(
-            its.values(**values, sent_at=bindparam("at"), updated_at=now, attempts=r.attempts + 1),
-            [
-                {
-                    "to": one.address,
-                    "is": one.status,
-                    "c": one.code,
-                    "e": one.enhanced,
-                    "says": texts.storable(one.reply),
-                    "at": now if one.status == "sent" else None,
-                }
-                for one in verdicts
-            ],
-        )
-    worst = _worst(verdicts)
-    if worst is not None:
-        outcome = {"outcome": worst.status, "code": worst.code, "enhanced_code": worst.enhanced, "reply": texts.storable(worst.reply)}
-        tx.execute(update(outbox_attempts).where(a.id == attempt_id).values(**outcome))
-    tx.execute(update(outbox_attempts).where(a.id == attempt_id).values(finished_at=now, transcript=transcript))
-    error = None if worst is None or worst.status == "sent" else _error(worst)
-    newest = tx.execute(select(func.max(a.number)).where(a.outbox_id == attempt.outbox_id)).scalar()
-    if newest != attempt.number:  # our lease ran out, and another process is at the row now
-        return _status(_statuses(tx, attempt.outbox_id), tx.execute(select(t.on_doubt).where(t.id == attempt.outbox_id)).scalar_one())
-    return _settle(tx, attempt.outbox_id, now=now, next_attempt_at=next_attempt_at, error=error)
-
-
-def _worst(verdicts: Sequence[Verdict]) -> Verdict | None:
-    order = ("in_doubt", "failed", "deferred", "sent")
-    return min(verdicts, key=lambda one: order.index(one.status), default=None)
-
-
-def _error(verdict: Verdict) -> str:
-    codes = [str(part) for part in (verdict.code, verdict.enhanced) if part]
-    return texts.storable(f"{verdict.address}: {' '.join([*codes, verdict.reply]).strip() or verdict.status}")
-
-
-def _statuses(conn: Connection, outbox_id: int) -> list[str]:
-    return list(conn.execute(select(outbox_recipients.c.status).where(outbox_recipients.c.outbox_id == outbox_id)).scalars())
-
-
-def _status(statuses: Iterable[str], on_doubt: str) -> str:
-    """Give the row's status for those of its recipients."""
-    found = set(statuses)
-    if "in_doubt" in found and (on_doubt == "retry" or found.isdisjoint(TO_BE_SENT)):
-        return "in_doubt"
-    if not found.isdisjoint(TO_BE_SENT):
-        return "deferred"
-    if found <= WENT:
-        return "sent" if found else "queued"
-    return "failed" if found.isdisjoint(WENT) else "partial"
-
-
-def _settle(
-    tx: Connection, outbox_id: int, *, now: datetime, next_attempt_at: datetime | None, error: str | None, uncount: bool = False
-) -> str:
-    """Bring a row that was being sent to the status that its recipients have come to; end its lease."""
-    t = outbox.c
-    row = tx.execute(select(t.status, t.on_doubt, t.attempts).where(t.id == outbox_id)).one()
-    status = _status(_statuses(tx, outbox_id), row.on_doubt)
-    attempts = max(row.attempts - uncount, 0)
-    if status == "queued" and (attempts or (next_attempt_at or now) > now):
-        status = "deferred"
-    waits = status in TO_BE_SENT or (status == "in_doubt" and row.on_doubt == "retry")
-    if row.status in {"held", "cancelled"} and waits:
-        status, waits = row.status, False  # somebody stopped it while it was being sent
-    values: dict[str, Any] = {"status": status, "attempts": attempts, "next_attempt_at": next_attempt_at if waits else None}
-    if status in {"sent", "partial"}:
-        values["sent_at"] = now
-    if error is not None or status == "sent":
-        values["last_error"] = error
-    tx.execute(update(outbox).where(t.id == outbox_id).values(**values, lease_owner=None, lease_until=None, updated_at=now))
-    return status
-
-
-# --- rows that do not come that far ---------------------------------------------------------------------------------
 
 
 def refuse(tx: Connection, outbox_id: int, reason: str, now: datetime) -> None:
@@ -372,65 +225,39 @@ def refuse(tx: Connection, outbox_id: int, reason: str, now: datetime) -> None:
     )
 
 
-def put_back(tx: Connection, outbox_id: int, *, reason: str, next_attempt_at: datetime, count_attempt: bool, now: datetime) -> None:
-    """Return a claimed row: its relay can't be used, or the house stops. An attempt left open past its mark is a doubt."""
-    if tx.execute(select(outbox.c.status).where(outbox.c.id == outbox_id)).scalar_one_or_none() != "sending":
-        return
-    opened, _doubted = _close_attempts(tx, outbox_id, now)
-    later = next_attempt_at > now
-    uncount = not count_attempt and not opened
-    _settle(tx, outbox_id, now=now, next_attempt_at=next_attempt_at, error=reason if later or opened else None, uncount=uncount)
-
-
-def _close_attempts(tx: Connection, outbox_id: int, now: datetime) -> tuple[bool, bool]:
-    """End the attempts that nobody goes on with; tell whether there were any, and whether one is in doubt."""
-    a, r = outbox_attempts.c, outbox_recipients.c
-    opened = tx.execute(select(a.id, a.committing_at).where(a.outbox_id == outbox_id, a.finished_at.is_(None))).all()
-    for key, marked in opened:
-        outcome = "interrupted" if marked is None else "in_doubt"
-        reply = None if marked is None else DIED
-        tx.execute(update(outbox_attempts).where(a.id == key).values(finished_at=now, outcome=outcome, reply=reply))
-        if marked is not None:
-            theirs = update(outbox_recipients).where(r.attempt == key, r.status.in_([*TO_BE_SENT, "in_doubt"]))
-            tx.execute(theirs.values(status="in_doubt", reply=DIED, code=None, enhanced_code=None, attempts=r.attempts + 1, updated_at=now))
-    return bool(opened), any(marked is not None for _key, marked in opened)
-
-
-def rescue(tx: Connection, now: datetime) -> Rescued:
-    """Return the rows of processes that are dead or whose lease ran out; those past the mark are in doubt."""
-    t = outbox.c
-    query = select(t.id, t.lease_owner, t.lease_until).where(t.status == "sending")
-    requeued = in_doubt = 0
-    for key, owner, until in tx.execute(statements.for_update(tx, query, skip_locked=True)).all():
-        if owner is not None and until is not None and until > now and not is_dead(owner):
-            continue
-        opened, doubted = _close_attempts(tx, key, now)
-        _settle(tx, key, now=now, next_attempt_at=now, error=DIED if doubted else None, uncount=not opened)
-        requeued, in_doubt = requeued + (not doubted), in_doubt + doubted
-    return Rescued(requeued=requeued, in_doubt=in_doubt)
-
-
 def expire(tx: Connection, now: datetime, default_age: timedelta) -> int:
     """End waiting rows whose time is over; give how many. default_age: from the last time it was queued, without expires_at.
 
     What was sent stays sent: such a row is partial. Recipients that waited have failed, and keep the last reply.
     """
-    t, r = outbox.c, outbox_recipients.c
+    t = outbox.c
     late = or_(
         t.expires_at <= now,
-        t.expires_at.is_(None) & (t.queued_at <= now - default_age) & (func.coalesce(t.send_after, t.queued_at) <= now - default_age),
+        t.expires_at.is_(None)
+        & (t.queued_at <= now - default_age)
+        & (func.coalesce(t.send_after, t.queued_at) <= now - default_age),
     )
-    waiting = or_(t.next_attempt_at.is_not(None), (t.status == "held") & t.expires_at.is_not(None))
-    rows = tx.execute(statements.for_update(tx, select(t.id, t.on_doubt, t.last_error).where(waiting, late), skip_locked=True)).all()
-    for key, _on_doubt, last_error in rows:
-        theirs = update(outbox_recipients).where(r.outbox_id == key, r.status.in_(TO_BE_SENT))
-        tx.execute(theirs.values(status="failed", reply=func.coalesce("expired; " + r.reply, "expired"), updated_at=now))
-        statuses = _statuses(tx, key)
-        status = "expired" if WENT.isdisjoint(statuses) and "in_doubt" not in statuses else _status(statuses, "hold")
-        error = f"expired; before that: {last_error}" if last_error else "expired before it was sent"
-        values = {"status": status, "next_attempt_at": None, "last_error": error, "updated_at": now}
-        tx.execute(update(outbox).where(t.id == key).values(**values, **({"sent_at": now} if status == "partial" else {})))
-    return len(rows)
+    ended = 0
+    # Two conditions, two indexes: with OR between them every row that was ever sent would be read.
+    for waiting in (t.next_attempt_at.is_not(None), (t.status == "held") & t.expires_at.is_not(None)):
+        query = select(t.id, t.last_error).where(waiting, late)
+        for key, last_error in tx.execute(statements.for_update(tx, query, skip_locked=True)).all():
+            _expire(tx, key, last_error, now)
+            ended += 1
+    return ended
+
+
+def _expire(tx: Connection, key: int, last_error: str | None, now: datetime) -> None:
+    r = outbox_recipients.c
+    waited = update(outbox_recipients).where(r.outbox_id == key, r.status.in_(TO_BE_SENT))
+    tx.execute(waited.values(status="failed", reply=func.coalesce("expired; " + r.reply, "expired"), updated_at=now))
+    statuses = statuses_of(tx, key)
+    status = "expired" if WENT.isdisjoint(statuses) and "in_doubt" not in statuses else status_for(statuses, "hold")
+    error = f"expired; before that: {last_error}" if last_error else "expired before it was sent"
+    values: dict[str, Any] = {"status": status, "next_attempt_at": None, "last_error": error, "updated_at": now}
+    if status == "partial":
+        values["sent_at"] = now
+    tx.execute(update(outbox).where(outbox.c.id == key).values(**values))
 
 
 def counts(conn: Connection) -> dict[str, int]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal_column, select
 
 from daemon.store import outbox as rows
 from daemon.store.schema import OUTBOX_STATUSES, accounts, messages
@@ -51,7 +51,9 @@ def overview(conn: Connection, now: datetime) -> Overview:
         for name, count, octets in conn.execute(select(t.account, func.count(), func.sum(t.octets)).group_by(t.account))
     }
     unindexed = conn.execute(select(func.count()).select_from(messages).where(t.parser_version == 0)).scalar_one()
-    with_defects = conn.execute(select(func.count()).select_from(messages).where(t.defects != "[]")).scalar_one()
+    with_defects = conn.execute(
+        select(func.count()).select_from(messages).where(t.defects != literal_column("'[]'"))
+    ).scalar_one()
     counted, oldest = rows.counts(conn), rows.next_due(conn)
     names = [name for name in AccountLine.__dataclass_fields__ if name != "messages"]
     known = conn.execute(select(*[accounts.c[name] for name in names]).order_by(accounts.c.name))
@@ -75,7 +77,11 @@ def line(conn: Connection, now: datetime) -> str:
     counted = rows.counts(conn)
     waiting = counted.get("queued", 0) + counted.get("deferred", 0)
     a = accounts.c
-    failing = list(conn.execute(select(a.name).where(a.failing_since.is_not(None) | a.relay_failing_since.is_not(None)).order_by(a.name)).scalars())
+    failing = list(
+        conn.execute(
+            select(a.name).where(a.failing_since.is_not(None) | a.relay_failing_since.is_not(None)).order_by(a.name)
+        ).scalars()
+    )
     last = conn.execute(select(func.max(a.last_success_at))).scalar()
     parts = [f"{conn.execute(select(func.count()).select_from(messages)).scalar_one()} messages", f"{waiting} to send"]
     if counted.get("in_doubt"):

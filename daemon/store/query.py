@@ -43,20 +43,26 @@ class Query:
     not_accounts: tuple[str, ...] = ()
 
 
-def parse(text: str) -> Query:
+def parse(text: str) -> Query:  # noqa: C901 -- one branch a filter
     """Read a query; InputInvalid says what is wrong with it."""
     if len(text) > MAX_CHARACTERS:
         raise errors.InputInvalid(f"query: longer than {MAX_CHARACTERS} characters")
     if text.count('"') % 2:
         raise errors.InputInvalid('query: a " is never closed')
-    terms, accounts, not_accounts = [], [], []
+    terms: list[Term] = []
+    accounts: list[str] = []
+    not_accounts: list[str] = []
     attachments: bool | None = None
     times: dict[str, datetime] = {}
     for minus, given, phrase, word in _PIECE.findall(text):
         name, value, is_negated = given.lower(), phrase or word, bool(minus)
+        if not name and word.endswith(":") and word[:-1].lower() in {*FIELDS, *FILTERS}:
+            raise errors.InputInvalid(f"query: {word} needs its word right behind it, without a space")
         if name in {"before", "after"}:
             if is_negated:
-                raise errors.InputInvalid(f"query: -{name}: can't be negated; use {'after' if name == 'before' else 'before'}:")
+                raise errors.InputInvalid(
+                    f"query: -{name}: can't be negated; use {'after' if name == 'before' else 'before'}:"
+                )
             times[name] = _moment(name, value)
         elif name == "has":
             if value.lower() not in {"attachment", "attachments"}:

@@ -8,12 +8,46 @@ STRICT on SQLite: a text in an INTEGER column is refused there as it is on Postg
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint, func, text
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    literal_column,
+    text,
+)
 
 from daemon.store.dialect.types import COUNT, ID, POSTGRESQL, SQLITE, Instant, Json, Octets, utc_now
 
-OUTBOX_STATUSES: Final = ("queued", "sending", "deferred", "sent", "partial", "failed", "in_doubt", "held", "cancelled", "expired")
-RECIPIENT_STATUSES: Final = ("queued", "sent", "deferred", "failed", "in_doubt", "delivered", "delayed", "bounced", "replied")
+OUTBOX_STATUSES: Final = (
+    "queued",
+    "sending",
+    "deferred",
+    "sent",
+    "partial",
+    "failed",
+    "in_doubt",
+    "held",
+    "cancelled",
+    "expired",
+)
+RECIPIENT_STATUSES: Final = (
+    "queued",
+    "sent",
+    "deferred",
+    "failed",
+    "in_doubt",
+    "delivered",
+    "delayed",
+    "bounced",
+    "replied",
+)
 RECIPIENT_FIELDS: Final = ("to", "cc", "bcc")
 LEDGER_STATUSES: Final = ("archived", "skipped", "refused", "deleted", "gone")
 POLL_OUTCOMES: Final = ("running", "ok", "failed", "interrupted")
@@ -118,7 +152,12 @@ polls = _table(
     sqlite_autoincrement=True,
 )
 Index(None, polls.c.account, polls.c.started_at)
-Index("ix_polls_running", polls.c.id, sqlite_where=polls.c.outcome == "running", postgresql_where=polls.c.outcome == "running")
+Index(
+    "ix_polls_running",
+    polls.c.id,
+    sqlite_where=polls.c.outcome == "running",
+    postgresql_where=polls.c.outcome == "running",
+)
 
 # --- the archive ----------------------------------------------------------------------------------------------------
 
@@ -137,13 +176,13 @@ messages = _table(
     _maybe("to_addresses"),
     _maybe("cc_addresses"),
     _maybe("subject"),
-    _maybe("body_text"),
     Column("octets", COUNT, nullable=False),
     _text("sha256"),
     _count("attachment_count"),
     _maybe("attachment_names"),
     Column("defects", Json, nullable=False, server_default="[]"),
     _count("parser_version"),
+    _maybe("body_text"),  # long columns stand last: on SQLite, what is behind them is slow to read
     UniqueConstraint("account", "sha256"),
     _not_negative("octets", "attachment_count", "parser_version"),
     CheckConstraint("length(sha256) = 64", name="sha256"),
@@ -151,7 +190,10 @@ messages = _table(
     sqlite_autoincrement=True,
 )
 Index(None, messages.c.parser_version, messages.c.id)
-Index(None, messages.c.account, messages.c.sent_at)
+# Octets are in it so that the sums of `status` are read from the index alone.
+Index(None, messages.c.account, messages.c.sent_at, messages.c.octets)
+_has_defects = messages.c.defects != literal_column("'[]'")
+Index("ix_messages_defects", messages.c.id, sqlite_where=_has_defects, postgresql_where=_has_defects)
 Index(None, messages.c.sent_at)
 for _column in (messages.c.message_id, messages.c.thread_id, messages.c.from_address):
     _lookup(_column)
@@ -213,7 +255,9 @@ Index(None, ledger.c.account, ledger.c.status)
 Index(None, ledger.c.message)
 # One row for each message of a maildrop. A server may give UIDLs of any length, which PostgreSQL's btree does not take.
 Index("uq_ledger_uidl", ledger.c.account, ledger.c.uidl, ledger.c.occurrence, unique=True).ddl_if(dialect=SQLITE)
-Index("uq_ledger_uidl", ledger.c.account, func.md5(ledger.c.uidl), ledger.c.occurrence, unique=True).ddl_if(dialect=POSTGRESQL)
+Index("uq_ledger_uidl", ledger.c.account, func.md5(ledger.c.uidl), ledger.c.occurrence, unique=True).ddl_if(
+    dialect=POSTGRESQL
+)
 
 # --- the outbox -----------------------------------------------------------------------------------------------------
 
@@ -227,10 +271,7 @@ outbox = _table(
     _maybe("reply_to"),
     _maybe("account"),
     _maybe("subject"),
-    _maybe("body"),
-    _maybe("html"),
     _maybe("headers", Json),
-    _maybe("raw", Octets),
     _maybe("send_after", Instant),
     _maybe("expires_at", Instant),
     _count("priority"),
@@ -247,6 +288,9 @@ outbox = _table(
     _now("updated_at"),
     _maybe("lease_owner"),
     _maybe("lease_until", Instant),
+    _maybe("body"),
+    _maybe("html"),
+    _maybe("raw", Octets),
     _one_of("status", OUTBOX_STATUSES),
     _one_of("on_doubt", ON_DOUBT),
     CheckConstraint("recipients IS NOT NULL", name="recipients"),

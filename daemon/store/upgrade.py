@@ -52,7 +52,9 @@ def _current(conn: Connection, database: Database) -> str | None:
         revision: str | None = conn.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one_or_none()  # noqa: S608 -- a constant
         return revision
     if OURS in tables:
-        raise errors.DatabaseUnusable(f"{database.shown} has a table {OURS!r} that is not postroom's; give postroom a database of its own")
+        raise errors.DatabaseUnusable(
+            f"{database.shown} has a table {OURS!r} that is not postroom's; give postroom a database of its own"
+        )
     return None
 
 
@@ -64,7 +66,9 @@ def require_current(database: Database) -> None:
     if found is None:
         raise errors.DatabaseUnusable(f"{database.shown} is empty; `postroom db upgrade` makes its tables")
     _refuse_newer(database, found)
-    raise errors.DatabaseUnusable(f"{database.shown} is at revision {found}, this version needs {head()}: run `postroom db upgrade`")
+    raise errors.DatabaseUnusable(
+        f"{database.shown} is at revision {found}, this version needs {head()}: run `postroom db upgrade`"
+    )
 
 
 def _refuse_newer(database: Database, found: str) -> None:

@@ -86,10 +86,12 @@ class Stream:
         transcript: Transcript,
         deadline: float | None = None,
         progress: Callable[[], None] | None = None,
+        opened: "Callable[[Stream], None] | None" = None,
     ) -> Self:
         """Try every address of the host; with Security.TLS shake hands at once.
 
         deadline: a value of time.monotonic that no wait of this stream outlives.  progress: called whenever octets moved.
+        opened: given the stream before its first wait, so that another thread can `abort` it also during the handshake.
         """
         connected = _connected(endpoint, deadline)
         try:
@@ -98,12 +100,14 @@ class Stream:
             connected.close()
             raise errors.ConnectionLost(f"{endpoint}: the connection was lost at once ({_reason(error)})") from error
         transcript.noted(f"connected to {endpoint.host} ({stream.peer})")
-        if endpoint.security is Security.TLS:
-            try:
+        try:
+            if opened is not None:
+                opened(stream)
+            if endpoint.security is Security.TLS:
                 stream.start_tls()
-            except BaseException:
-                stream.close()
-                raise
+        except BaseException:
+            stream.close()
+            raise
         return stream
 
     # --- facts ------------------------------------------------------------------------------------------------------

@@ -34,30 +34,32 @@ CREATE TABLE messages (
   to_addresses TEXT,
   cc_addresses TEXT,
   subject TEXT,
-  body_text TEXT,
   octets BIGINT NOT NULL,
   sha256 TEXT NOT NULL,
   attachment_count BIGINT DEFAULT 0 NOT NULL,
   attachment_names TEXT,
   defects TEXT DEFAULT '[]' NOT NULL,
   parser_version BIGINT DEFAULT 0 NOT NULL,
+  body_text TEXT,
   CONSTRAINT pk_messages PRIMARY KEY (id),
   CONSTRAINT uq_messages_account_sha256 UNIQUE (account, sha256),
   CONSTRAINT ck_messages_not_negative CHECK (octets >= 0 AND attachment_count >= 0 AND parser_version >= 0),
   CONSTRAINT ck_messages_sha256 CHECK (length(sha256) = 64)
 );
 
-CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
+CREATE INDEX ix_messages_defects ON messages (id) WHERE defects != '[]';
 
 CREATE INDEX ix_messages_message_id ON messages USING hash (message_id) WHERE message_id IS NOT NULL;
 
+CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);
+
+CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
+
 CREATE INDEX ix_messages_from_address ON messages USING hash (from_address) WHERE from_address IS NOT NULL;
 
-CREATE INDEX ix_messages_account_sent_at ON messages (account, sent_at);
+CREATE INDEX ix_messages_thread_id ON messages USING hash (thread_id) WHERE thread_id IS NOT NULL;
 
 CREATE INDEX ix_messages_sent_at ON messages (sent_at);
-
-CREATE INDEX ix_messages_thread_id ON messages USING hash (thread_id) WHERE thread_id IS NOT NULL;
 
 CREATE TABLE outbox (
   id BIGSERIAL NOT NULL,
@@ -68,10 +70,7 @@ CREATE TABLE outbox (
   reply_to TEXT,
   account TEXT,
   subject TEXT,
-  body TEXT,
-  html TEXT,
   headers TEXT,
-  raw BYTEA,
   send_after TIMESTAMP WITH TIME ZONE,
   expires_at TIMESTAMP WITH TIME ZONE,
   priority BIGINT DEFAULT 0 NOT NULL,
@@ -88,6 +87,9 @@ CREATE TABLE outbox (
   updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
   lease_owner TEXT,
   lease_until TIMESTAMP WITH TIME ZONE,
+  body TEXT,
+  html TEXT,
+  raw BYTEA,
   CONSTRAINT pk_outbox PRIMARY KEY (id),
   CONSTRAINT ck_outbox_status CHECK (status IN ('queued', 'sending', 'deferred', 'sent', 'partial', 'failed', 'in_doubt', 'held', 'cancelled', 'expired')),
   CONSTRAINT ck_outbox_on_doubt CHECK (on_doubt IN ('retry', 'hold')),
@@ -101,11 +103,11 @@ CREATE TABLE outbox (
 
 CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
 
+CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+
 CREATE INDEX ix_outbox_message_id ON outbox USING hash (message_id) WHERE message_id IS NOT NULL;
 
 CREATE INDEX ix_outbox_status ON outbox (status);
-
-CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
 CREATE TABLE polls (
   id BIGSERIAL NOT NULL,
@@ -127,9 +129,9 @@ CREATE TABLE polls (
   CONSTRAINT ck_polls_outcome CHECK (outcome IN ('running', 'ok', 'failed', 'interrupted'))
 );
 
-CREATE INDEX ix_polls_account_started_at ON polls (account, started_at);
-
 CREATE INDEX ix_polls_running ON polls (id) WHERE outcome = 'running';
+
+CREATE INDEX ix_polls_account_started_at ON polls (account, started_at);
 
 CREATE TABLE addresses (
   message BIGINT NOT NULL,
@@ -180,9 +182,9 @@ CREATE TABLE ledger (
   CONSTRAINT fk_ledger_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE SET NULL
 );
 
-CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, md5(uidl), occurrence);
-
 CREATE INDEX ix_ledger_message ON ledger (message);
+
+CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, md5(uidl), occurrence);
 
 CREATE INDEX ix_ledger_account_status ON ledger (account, status);
 

@@ -34,24 +34,26 @@ CREATE TABLE messages (
   to_addresses TEXT,
   cc_addresses TEXT,
   subject TEXT,
-  body_text TEXT,
   octets INTEGER NOT NULL,
   sha256 TEXT NOT NULL,
   attachment_count INTEGER DEFAULT 0 NOT NULL,
   attachment_names TEXT,
   defects TEXT DEFAULT '[]' NOT NULL,
   parser_version INTEGER DEFAULT 0 NOT NULL,
+  body_text TEXT,
   CONSTRAINT uq_messages_account_sha256 UNIQUE (account, sha256),
   CONSTRAINT ck_messages_not_negative CHECK (octets >= 0 AND attachment_count >= 0 AND parser_version >= 0),
   CONSTRAINT ck_messages_sha256 CHECK (length(sha256) = 64),
   CONSTRAINT ck_messages_defects CHECK (json_valid(defects))
 ) STRICT;
 
+CREATE INDEX ix_messages_defects ON messages (id) WHERE defects != '[]';
+
+CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);
+
 CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
 
 CREATE INDEX ix_messages_from_address ON messages (from_address) WHERE from_address IS NOT NULL;
-
-CREATE INDEX ix_messages_account_sent_at ON messages (account, sent_at);
 
 CREATE INDEX ix_messages_message_id ON messages (message_id) WHERE message_id IS NOT NULL;
 
@@ -68,10 +70,7 @@ CREATE TABLE outbox (
   reply_to TEXT,
   account TEXT,
   subject TEXT,
-  body TEXT,
-  html TEXT,
   headers TEXT,
-  raw ANY,
   send_after TEXT,
   expires_at TEXT,
   priority INTEGER DEFAULT 0 NOT NULL,
@@ -88,6 +87,9 @@ CREATE TABLE outbox (
   updated_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
   lease_owner TEXT,
   lease_until TEXT,
+  body TEXT,
+  html TEXT,
+  raw ANY,
   CONSTRAINT ck_outbox_status CHECK (status IN ('queued', 'sending', 'deferred', 'sent', 'partial', 'failed', 'in_doubt', 'held', 'cancelled', 'expired')),
   CONSTRAINT ck_outbox_on_doubt CHECK (on_doubt IN ('retry', 'hold')),
   CONSTRAINT ck_outbox_recipients CHECK (recipients IS NOT NULL),
@@ -101,11 +103,11 @@ CREATE TABLE outbox (
 
 CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
 
-CREATE INDEX ix_outbox_status ON outbox (status);
+CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
 CREATE INDEX ix_outbox_message_id ON outbox (message_id) WHERE message_id IS NOT NULL;
 
-CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX ix_outbox_status ON outbox (status);
 
 CREATE TABLE polls (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -126,9 +128,9 @@ CREATE TABLE polls (
   CONSTRAINT ck_polls_outcome CHECK (outcome IN ('running', 'ok', 'failed', 'interrupted'))
 ) STRICT;
 
-CREATE INDEX ix_polls_account_started_at ON polls (account, started_at);
-
 CREATE INDEX ix_polls_running ON polls (id) WHERE outcome = 'running';
+
+CREATE INDEX ix_polls_account_started_at ON polls (account, started_at);
 
 CREATE TABLE addresses (
   message INTEGER NOT NULL,
@@ -179,9 +181,9 @@ CREATE TABLE ledger (
   CONSTRAINT fk_ledger_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE SET NULL
 ) STRICT;
 
-CREATE INDEX ix_ledger_message ON ledger (message);
-
 CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, uidl, occurrence);
+
+CREATE INDEX ix_ledger_message ON ledger (message);
 
 CREATE INDEX ix_ledger_account_status ON ledger (account, status);
 
@@ -248,8 +250,8 @@ CREATE TABLE outbox_recipients (
   CONSTRAINT fk_outbox_recipients_attempt FOREIGN KEY(attempt) REFERENCES outbox_attempts (id) ON DELETE SET NULL
 ) STRICT;
 
-CREATE INDEX ix_outbox_recipients_address ON outbox_recipients (address) WHERE address IS NOT NULL;
-
 CREATE INDEX ix_outbox_recipients_attempt ON outbox_recipients (attempt);
+
+CREATE INDEX ix_outbox_recipients_address ON outbox_recipients (address) WHERE address IS NOT NULL;
 
 CREATE VIRTUAL TABLE messages_fts USING fts5(subject, from_name, from_address, to_addresses, cc_addresses, body_text, attachment_names, content='messages', content_rowid='id', tokenize="unicode61 remove_diacritics 2");

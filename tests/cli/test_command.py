@@ -13,13 +13,11 @@ from daemon import cli, errors
 from daemon.cli import main
 from tests.secrets_used import PASSWORD
 
-LATER = ("login", "import", "threads", "backup")
-
 
 def run(*arguments: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a process, with no settings but these."""
     root = Path(__file__).parents[2]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"} | environ
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root)} | environ
     return subprocess.run(
         [sys.executable, "-m", "daemon", *arguments],
         cwd=cwd,
@@ -90,6 +88,22 @@ def test_help_answers_quickly() -> None:
         assert 0 == run("--help").returncode
         took.append(time.perf_counter() - begun)
     assert 0.4 > min(took)
+
+
+def test_status_loads_only_what_a_look_needs(tmp_path: Path, sqlite_url: str) -> None:
+    """It is asked by people and by monitors, every few seconds."""
+    code = (
+        "import sys\nfrom daemon.cli import main\n"
+        "try: main(['status'])\nexcept SystemExit: pass\n"
+        "heavy = {'alembic', 'structlog', 'apscheduler', 'rich', 'pydantic', 'selectolax', 'psycopg'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    environ = {"POSTROOM_DATABASE_URL": sqlite_url, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith("database  sqlite")
+    assert "[]" == done.stderr.strip()
 
 
 def test_a_wrong_verb_is_answered_with_the_one_that_was_meant() -> None:

@@ -121,3 +121,26 @@ def test_a_long_file_s_name_is_cut_before_its_ending() -> None:
     name = attachment.file_name("ü" * 400 + ".pdf", "2")
     assert name.endswith("ü.pdf")
     assert 200 >= len(name.encode())
+
+
+@pytest.mark.parametrize("terminal_columns", [60, 80, 120, 200])
+def test_a_narrow_terminal_cuts_texts_and_never_numbers_or_times(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal_columns: int
+) -> None:
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(terminal_columns))
+    row = ("1234567", "2026-11-23 20:00", "Mail Delivery Subsystem of some Provider", "Undelivered " * 4, "text " * 60)
+    output.print_table(("id", "sent", "from", "subject", "text"), [row], right=("id",), whole=("sent",), wide="text")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("1234567   2026-11-23 20:00   Mail")
+    assert all(terminal_columns >= len(line) for line in lines)
+
+
+def test_an_empty_table_says_so_to_a_person_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output.print_table(("id",), [], none="nothing found")
+    assert ("id\n", "") == capsys.readouterr()
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    output.print_table(("id",), [], none="nothing found")
+    assert ("", "nothing found\n") == capsys.readouterr()

@@ -2,7 +2,6 @@
 
 import json
 import mailbox
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from daemon import errors
 from daemon.cli import main
 from daemon.demo.pop3_server import Pop3Server
 from daemon.demo.smtp_server import SmtpServer
+from daemon.store.database import Database
 from tests.secrets_used import PASSWORD
 
 PLAIN = b"From: Bob <bob@example.net>\r\nTo: anna@example.org\r\nSubject: Invoice 7\r\nMessage-ID: <7@example.net>\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\n\r\nPlease pay.\r\n"
@@ -25,13 +25,13 @@ RICH = (
 
 
 class House:
-    """The command with its surroundings: a directory, two servers, one account."""
+    """The command with its surroundings: a directory, two servers, one account, a database."""
 
-    def __init__(self, directory: Path, pop3: Pop3Server, smtp: SmtpServer) -> None:
-        self.directory, self.pop3, self.smtp = directory, pop3, smtp
+    def __init__(self, directory: Path, pop3: Pop3Server, smtp: SmtpServer, database_url: str) -> None:
+        self.directory, self.pop3, self.smtp, self.database_url = directory, pop3, smtp, database_url
         work = "POSTROOM_ACCOUNTS__WORK__"
         self.environ = {
-            "POSTROOM_DATABASE_URL": f"sqlite:///{directory}/mail.db",
+            "POSTROOM_DATABASE_URL": database_url,
             f"{work}ADDRESS": "anna@example.org",
             f"{work}POP3__HOST": "127.0.0.1",
             f"{work}POP3__PORT": str(pop3.port),
@@ -54,24 +54,33 @@ class House:
         return rows
 
     def sql(self, statement: str) -> list[tuple[object, ...]]:
-        connection = sqlite3.connect(self.directory / "mail.db")
+        database = Database(self.database_url)
         try:
-            with connection:
-                return connection.execute(statement).fetchall()
+            with database.transaction() as tx:
+                done = tx.exec_driver_sql(statement)
+                return [tuple(row) for row in done] if done.returns_rows else []
         finally:
-            connection.close()
+            database.dispose()
 
 
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    import os
-
-    for name in list(os.environ):
-        if name.startswith("POSTROOM_"):
-            monkeypatch.delenv(name)
+def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pop3Server, SmtpServer]]:
+    """Two servers, and a directory of the test's own to work in."""
     monkeypatch.chdir(tmp_path)
     with Pop3Server({"anna@example.org": [PLAIN, RICH]}, PASSWORD) as pop3, SmtpServer() as smtp:
-        yield House(tmp_path, pop3, smtp)
+        yield pop3, smtp
+
+
+@pytest.fixture
+def house(tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], database_url: str) -> House:
+    """On a migrated database, once of each kind."""
+    return House(tmp_path, *servers, database_url)
+
+
+@pytest.fixture
+def new_house(tmp_path: Path, servers: tuple[Pop3Server, SmtpServer]) -> House:
+    """On a database that is not there yet."""
+    return House(tmp_path, *servers, f"sqlite:///{tmp_path}/mail.db")
 
 
 # --- fetch, status, search, show ------------------------------------------------------------------------------------
@@ -124,11 +133,11 @@ def test_status_tells_how_it_stands(house: House) -> None:
     assert 2 == json.loads(house("status", "--json").stdout)["messages"]
 
 
-def test_what_looks_into_an_archive_that_is_not_there_says_how_to_make_it(house: House) -> None:
+def test_what_looks_into_an_archive_that_is_not_there_says_how_to_make_it(new_house: House) -> None:
     for verb in (("status",), ("search", "x"), ("outbox", "list"), ("db", "verify")):
-        result = house(*verb, expected=errors.DatabaseUnusable.exit_code)
+        result = new_house(*verb, expected=errors.DatabaseUnusable.exit_code)
         assert "does not exist yet; `postroom run` or `postroom db upgrade` makes it" in result.stderr
-    assert not (house.directory / "mail.db").exists()
+    assert not (new_house.directory / "mail.db").exists()
 
 
 def test_search_finds_and_show_shows(house: House) -> None:
@@ -233,12 +242,13 @@ def test_outbox_add_prints_the_id_and_send_sends_it(house: House) -> None:
     assert "bob@example.net\tsent\t250" in shown
 
 
-def test_the_same_key_is_put_in_once(house: House) -> None:
+def test_the_same_key_is_put_in_once(new_house: House) -> None:
     for _ in range(2):
         assert (
-            "1\n" == house("outbox", "add", "--to", "b@example.net", "--subject", "x", "--key", "k", stdin=b"y").stdout
+            "1\n"
+            == new_house("outbox", "add", "--to", "b@example.net", "--subject", "x", "--key", "k", stdin=b"y").stdout
         )
-    assert 1 == len(house.json("outbox", "list"))
+    assert 1 == len(new_house.json("outbox", "list"))
 
 
 def test_a_raw_message_is_given_whole(house: House) -> None:
@@ -322,16 +332,16 @@ def test_send_tells_of_a_relay_that_can_t_be_used(house: House) -> None:
 # --- check, maildrop ------------------------------------------------------------------------------------------------
 
 
-def test_check_logs_in_everywhere_and_changes_nothing(house: House) -> None:
-    text = house("check").stdout
+def test_check_logs_in_everywhere_and_changes_nothing(new_house: House) -> None:
+    text = new_house("check").stdout
     assert 3 == text.count("ok  ")
     assert "work POP3 127.0.0.1" in text
     assert "2 messages" in text
-    assert not (house.directory / "mail.db").exists()
-    assert 2 == len(house.pop3.maildrop("anna@example.org").contents)
-    result = house("check", "work", expected=errors.EX_NOPERM, POSTROOM_ACCOUNTS__WORK__POP3__PASSWORD="wrong")
+    assert not (new_house.directory / "mail.db").exists()
+    assert 2 == len(new_house.pop3.maildrop("anna@example.org").contents)
+    result = new_house("check", "work", expected=errors.EX_NOPERM, POSTROOM_ACCOUNTS__WORK__POP3__PASSWORD="wrong")
     assert "FAIL work POP3" in result.stdout
-    assert [True, True, True] == [row["ok"] for row in house.json("check")]
+    assert [True, True, True] == [row["ok"] for row in new_house.json("check")]
 
 
 def test_a_maildrop_can_be_listed_and_read(house: House) -> None:
@@ -357,17 +367,20 @@ def test_maildrop_delete_takes_uidls_and_does_all_or_nothing(house: House) -> No
 # --- db -------------------------------------------------------------------------------------------------------------
 
 
-def test_db_upgrade_makes_the_database_once(house: House) -> None:
-    assert "(new)" in house("db", "upgrade").stdout
-    assert "is current" in house("db", "upgrade").stdout
+def test_db_upgrade_makes_the_database_once(new_house: House) -> None:
+    assert "(new)" in new_house("db", "upgrade").stdout
+    assert "is current" in new_house("db", "upgrade").stdout
 
 
 def test_db_verify_finds_what_does_not_read_back_equal(house: House) -> None:
     house("fetch")
     assert "2 messages read, 0 broken\n" == house("db", "verify").stdout
-    house.sql(
-        "UPDATE message_sources SET content = CAST(replace(CAST(content AS TEXT), 'Please pay', 'Please PAY') AS BLOB) WHERE message = 1"
+    first = (
+        "substr(content, 1, octets - 3)"
+        if "sqlite" in house.database_url
+        else "substring(content, 1, CAST(octets AS integer) - 3)"
     )
+    house.sql(f"UPDATE message_sources SET content = {first} WHERE message = 1")
     result = house("db", "verify", expected=errors.EX_DATAERR)
     assert "Invoice 7" in result.stdout
     assert "2 messages read, 1 broken\n" == result.stderr

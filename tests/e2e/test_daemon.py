@@ -44,7 +44,7 @@ def value(directory: Path, statement: str) -> object:
 
 
 def exists(directory: Path) -> bool:
-    return (directory / "house.db").exists() and value(directory, "SELECT count(*) FROM alembic_version") == 1
+    return (directory / "house.db").exists() and value(directory, "SELECT count(*) FROM postroom_version") == 1
 
 
 def drop_row(directory: Path, subject: str) -> None:

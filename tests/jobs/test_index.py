@@ -4,7 +4,7 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from daemon.demo import letters
 from daemon.jobs import index
@@ -114,25 +114,21 @@ def test_reindex_makes_all_columns_anew(database: Database) -> None:
 @pytest.fixture
 def picky(database: Database) -> Database:
     """A database that takes no subject with the word Lunch in it."""
-    statements = {
-        "sqlite": [
-            "CREATE TRIGGER picky BEFORE UPDATE ON messages WHEN new.subject LIKE '%Lunch%' "
-            "BEGIN SELECT RAISE(ABORT, 'no lunch'); END"
-        ],
-        "postgresql": [
-            "CREATE FUNCTION picky() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN IF new.subject LIKE '%Lunch%' THEN RAISE EXCEPTION 'no lunch'; END IF; RETURN new; END $$",
+    refuse = {
+        "sqlite": (
+            """CREATE TRIGGER picky BEFORE UPDATE ON messages WHEN new.subject LIKE '%Lunch%'
+               BEGIN SELECT RAISE(ABORT, 'no lunch'); END""",
+        ),
+        "postgresql": (
+            """CREATE FUNCTION picky() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+               IF new.subject LIKE '%Lunch%' THEN RAISE EXCEPTION 'no lunch'; END IF; RETURN new; END $$""",
             "CREATE TRIGGER picky BEFORE UPDATE ON messages FOR EACH ROW EXECUTE FUNCTION picky()",
-        ],
+        ),
     }
     with database.transaction() as tx:
-        execute(tx, statements[database.kind])
+        for statement in refuse[database.kind]:
+            tx.execute(text(statement))
     return database
-
-
-def execute(tx: Connection, statements: list[str]) -> None:
-    for statement in statements:
-        tx.exec_driver_sql(statement)
 
 
 def test_columns_that_the_database_refuses_stop_no_other_message(picky: Database) -> None:

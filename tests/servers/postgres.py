@@ -20,7 +20,9 @@ def binaries() -> Path | None:
     """Give the directory of initdb and postgres: $PG_BINDIR, Debian's newest, or that on the PATH."""
     candidates = [Path(os.environ["PG_BINDIR"])] if "PG_BINDIR" in os.environ else []
     candidates += sorted(
-        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int("0" + path.parent.name.partition(".")[0]), reverse=True
+        Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda path: int("0" + path.parent.name.partition(".")[0]),
+        reverse=True,
     )
     found = shutil.which("initdb")
     candidates += [Path(found).parent] if found else []
@@ -89,12 +91,25 @@ class Cluster:
 
     def psql(self, name: str = "postgres") -> list[str]:
         """Give the command line of psql on one of the databases; statements follow, or come on its stdin."""
-        return [str(self._bin / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self.directory), "-U", "postgres", "-d", name]
+        return [
+            str(self._bin / "psql"),
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            str(self.directory),
+            "-U",
+            "postgres",
+            "-d",
+            name,
+        ]
 
     def dump_schema(self, name: str) -> str:
         """Give the schema of a database as pg_dump prints it."""
-        command = [self._bin / "pg_dump", "-s", "-h", self.directory, "-U", "postgres", name]
-        return subprocess.run(command, capture_output=True, check=True, text=True, cwd="/").stdout
+        command = [str(self._bin / "pg_dump"), "-s", "-h", str(self.directory), "-U", "postgres", name]
+        done = subprocess.run(command, capture_output=True, check=True, cwd="/")
+        return done.stdout.decode()
 
     def stop(self) -> None:
         server, self._server = self._server, None

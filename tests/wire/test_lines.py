@@ -1,5 +1,7 @@
 """Framing holds wherever the octets are cut, and gives back what was stuffed."""
 
+import itertools
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -7,12 +9,14 @@ from hypothesis import strategies as st
 from daemon import errors
 from daemon.wire.lines import BodyReader, LineReader, normalised, stuff, unstuff
 
-MEAL = st.lists(st.sampled_from([b"\r\n", b"\r\n.", b".", b"a", b"\r", b"\n", b"..", b"\x00\xff"]), max_size=12).map(b"".join)
+MEAL = st.lists(st.sampled_from([b"\r\n", b"\r\n.", b".", b"a", b"\r", b"\n", b"..", b"\x00\xff"]), max_size=12).map(
+    b"".join
+)
 
 
 def cut(octets: bytes, cuts: list[int]) -> list[bytes]:
     places = [0, *sorted(one % (len(octets) + 1) for one in cuts), len(octets)]
-    return [octets[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [octets[a:b] for a, b in itertools.pairwise(places)]
 
 
 def read(pieces: list[bytes]) -> tuple[list[bytes], bytes, bool, bytes]:
@@ -57,7 +61,7 @@ def test_a_body_comes_out_as_it_was_wherever_it_is_cut(content: bytes, cuts: lis
         (b"+OK\na\r\n.\r\n", b"a\r\n", True),
     ],
 )
-def test_the_terminator_is_what_the_server_uses(wire: bytes, body: bytes, done: bool) -> None:
+def test_the_terminator_is_what_the_server_uses(wire: bytes, body: bytes, *, done: bool) -> None:
     for pieces in ([wire], [wire[i : i + 1] for i in range(len(wire))]):
         _status, got, ended, _rest = read(pieces)
         assert (done, True) == (ended, got.startswith(body))

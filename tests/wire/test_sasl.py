@@ -52,7 +52,7 @@ def test_the_best_offered_mechanism_is_taken(offered: set[str], auth: str, expec
         ({"PLAIN"}, "auto", False, "open line"),
     ],
 )
-def test_nothing_usable_is_said_clearly(offered: set[str], auth: str, private: bool, complaint: str) -> None:
+def test_nothing_usable_is_said_clearly(offered: set[str], auth: str, *, private: bool, complaint: str) -> None:
     with pytest.raises(errors.AuthUnavailable, match=complaint):
         sasl.choose(offered, auth, encrypted_or_loopback=private)
 

@@ -13,7 +13,7 @@ from daemon.wire.spool import SPOOL_MEMORY_OCTETS, Spool
 
 @pytest.mark.parametrize("octets", [0, 1, SPOOL_MEMORY_OCTETS, SPOOL_MEMORY_OCTETS + 1, 3 * SPOOL_MEMORY_OCTETS])
 @pytest.mark.parametrize("whole", [True, False])
-def test_what_goes_in_comes_out(octets: int, whole: bool) -> None:
+def test_what_goes_in_comes_out(octets: int, *, whole: bool) -> None:
     content = os.urandom(1024) * (octets // 1024) + b"x" * (octets % 1024)
     spool = Spool.of(content) if whole else Spool()
     if not whole:
@@ -42,6 +42,7 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_really_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Path("/dev/full").open("wb", buffering=0))
+    full = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115 -- the spool closes it
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: full)
     with Spool() as spool, pytest.raises(errors.DatabaseFull):
         spool.append(b"x" * (SPOOL_MEMORY_OCTETS + 1))

@@ -22,7 +22,13 @@ from daemon.store.dialect.types import POSTGRESQL, SQLITE
 BUSY_MILLISECONDS: Final = 5000  # a writer waits this long for another one; ours hold the lock for milliseconds
 POOLED: Final = 8  # connections kept open between uses
 OVERFLOW: Final = 56  # more threads than the house ever has find a connection
-MODE: Final = 0o660  # of a new database file, before the umask: the group may query and insert; -wal and -shm inherit it
+PAGE_OCTETS: Final = int(os.environ.get('PS','4096'))
+CACHE_KIB: Final = (
+    16 * 1024
+)  # pages of a connection in memory; a batch of 200 messages fits without being written twice
+MODE: Final = (
+    0o660  # of a new database file, before the umask: the group may query and insert; -wal and -shm inherit it
+)
 CONNECT_SECONDS: Final = 10  # until a PostgreSQL server that does not answer is given up
 
 WRITING: Final = "IMMEDIATE"
@@ -34,7 +40,9 @@ def parse(text: str) -> tuple[str, URL]:
     try:
         url = make_url(text)
     except ArgumentError as error:
-        raise errors.DatabaseUnusable("POSTROOM_DATABASE_URL is not a database URL; it looks like sqlite:///postroom.db") from error
+        raise errors.DatabaseUnusable(
+            "POSTROOM_DATABASE_URL is not a database URL; it looks like sqlite:///postroom.db"
+        ) from error
     kind = url.get_backend_name()
     if kind == SQLITE:
         if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
@@ -63,7 +71,12 @@ def _sqlite(url: URL) -> Engine:
 
     path = Path(str(url.database))
     engine = create_engine(
-        url, module=dbapi2, creator=partial(connect_sqlite, path), pool_size=POOLED, max_overflow=OVERFLOW, pool_use_lifo=True
+        url,
+        module=dbapi2,
+        creator=partial(connect_sqlite, path),
+        pool_size=POOLED,
+        max_overflow=OVERFLOW,
+        pool_use_lifo=True,
     )
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -75,11 +88,20 @@ def connect_sqlite(path: Path) -> Any:
 
     with contextlib.suppress(OSError):  # SQLite says better what is wrong
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, MODE))
-    connection = dbapi2.connect(str(path), timeout=BUSY_MILLISECONDS / 1000, isolation_level=None, check_same_thread=False)
+    connection = dbapi2.connect(
+        str(path), timeout=BUSY_MILLISECONDS / 1000, isolation_level=None, check_same_thread=False
+    )
     # A program may have inserted a text that is not UTF-8: it must be readable, or it would stop every reader of its table.
     connection.text_factory = methodcaller("decode", "utf-8", "replace")
     try:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+        for pragma in (
+            f"page_size={PAGE_OCTETS}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "trusted_schema=OFF",
+            f"cache_size=-{CACHE_KIB}",
+        ):
             connection.execute(f"PRAGMA {pragma}").close()
     except BaseException:
         connection.close()

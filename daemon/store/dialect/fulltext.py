@@ -9,7 +9,15 @@ from typing import Final
 
 from daemon.store.dialect.types import POSTGRESQL, SQLITE
 
-COLUMNS: Final = ("subject", "from_name", "from_address", "to_addresses", "cc_addresses", "body_text", "attachment_names")
+COLUMNS: Final = (
+    "subject",
+    "from_name",
+    "from_address",
+    "to_addresses",
+    "cc_addresses",
+    "body_text",
+    "attachment_names",
+)
 
 # --- SQLite ---------------------------------------------------------------------------------------------------------
 
@@ -54,12 +62,14 @@ def _weighted(weight: str, *columns: tuple[str, int]) -> str:
 
 # The weight tells the field in a query like from:anna.
 WEIGHTS: Final = {"subject": "A", "from": "B", "to": "C"}
-_SEARCH: Final = " || ".join((
-    _weighted("A", ("subject", 1000)),
-    _weighted("B", ("from_name", 1000), ("from_address", 1000)),
-    _weighted("C", ("to_addresses", 10000), ("cc_addresses", 10000)),
-    _weighted("D", ("body_text", 150000), ("attachment_names", 5000)),
-))
+_SEARCH: Final = " || ".join(
+    (
+        _weighted("A", ("subject", 1000)),
+        _weighted("B", ("from_name", 1000), ("from_address", 1000)),
+        _weighted("C", ("to_addresses", 10000), ("cc_addresses", 10000)),
+        _weighted("D", ("body_text", 150000), ("attachment_names", 5000)),
+    )
+)
 
 # What create_all can't make; spelled out again in the migration that made it.
 OBJECTS: Final[dict[str, list[str]]] = {

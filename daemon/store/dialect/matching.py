@@ -4,7 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Float, FromClause, Text, column, func, literal, literal_column, select, table, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    FromClause,
+    Text,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+    table,
+)
 
 from daemon.store.dialect.fulltext import WEIGHTS
 from daemon.store.dialect.types import SQLITE
@@ -37,7 +49,7 @@ def ranked(conn: Connection, terms: Sequence[Term], characters: int) -> Ranked:
     if conn.dialect.name == SQLITE:
         return Ranked(
             source=messages.join(_FTS, _FTS.c.rowid == t.id),
-            conditions=(text("messages_fts MATCH :asked").bindparams(asked=_fts5(terms)),),  # type: ignore[arg-type] -- a condition all the same
+            conditions=(_match(terms),),
             snippet=literal_column(_SNIPPET, Text).label("snippet"),
             rank=_FTS.c.rank.label("rank"),
         )
@@ -45,7 +57,7 @@ def ranked(conn: Connection, terms: Sequence[Term], characters: int) -> Ranked:
     shown = func.concat_ws(" ", t.subject, func.left(t.body_text, _HEADLINE_CHARACTERS))
     return Ranked(
         source=messages,
-        conditions=(literal_column("messages.search").op("@@")(asked),),
+        conditions=(matches(conn, terms),),
         snippet=func.ts_headline("simple", shown, asked, _HEADLINE).label("snippet"),
         rank=(-func.ts_rank(literal_column("messages.search"), asked)).label("rank"),
     )
@@ -54,11 +66,13 @@ def ranked(conn: Connection, terms: Sequence[Term], characters: int) -> Ranked:
 def matches(conn: Connection, terms: Sequence[Term]) -> ColumnElement[bool]:
     """Give the condition that a message matches all terms; it can be negated."""
     if conn.dialect.name == SQLITE:
-        # The parameter's name must differ where several conditions stand in one statement.
-        asked = literal(_fts5(terms))
-        return messages.c.id.in_(select(_FTS.c.rowid).where(literal_column("messages_fts").op("MATCH")(asked)))
+        return messages.c.id.in_(select(_FTS.c.rowid).where(_match(terms)))
     # A message that is not indexed yet has an empty vector, not NULL.
     return literal_column("messages.search").op("@@", is_comparison=True)(_tsquery(terms))
+
+
+def _match(terms: Sequence[Term]) -> ColumnElement[bool]:
+    return literal_column("messages_fts").op("MATCH", is_comparison=True)(literal(_fts5(terms)))
 
 
 def _fts5(terms: Sequence[Term]) -> str:

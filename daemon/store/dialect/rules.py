@@ -1,3 +1,4 @@
+# ruff: noqa: S608 -- statements are put together from constants; no value of anybody's is in them
 """What a row of the outbox must be like: one table of rules, made into triggers for SQLite and for PostgreSQL.
 
 Programs of any kind write this table, with foreign keys off as often as not, so the rules live in the database, use only
@@ -13,7 +14,19 @@ from daemon.store.dialect.types import SQLITE_TIME_FORMAT
 KEY_CHARACTERS: Final = 500  # of an idempotency_key: PostgreSQL's index takes 2704 bytes at most
 
 # What makes the letter; it can't be changed once the letter is on its way.
-LETTER: Final = ("recipients", "cc", "bcc", "sender", "reply_to", "account", "subject", "body", "html", "headers", "raw")
+LETTER: Final = (
+    "recipients",
+    "cc",
+    "bcc",
+    "sender",
+    "reply_to",
+    "account",
+    "subject",
+    "body",
+    "html",
+    "headers",
+    "raw",
+)
 GIVEN: Final = (*LETTER, "send_after", "expires_at", "idempotency_key", "on_doubt", "message_id")
 HEADER_BOUND: Final = ("recipients", "cc", "bcc", "sender", "reply_to", "subject", "message_id")
 ATTACHED: Final = ("outbox_id", "filename", "content_type", "content", "content_id")
@@ -41,7 +54,7 @@ class Rule:
 
 
 def _rule(column: str, sentence: str, broken: str, *, table: str = "outbox", on: str = "") -> Rule:
-    """A rule that both databases can read."""
+    """Make a rule that both databases can read."""
     return Rule(table=table, column=column, sentence=sentence, sqlite=broken, postgresql=broken, on=on)
 
 
@@ -98,7 +111,11 @@ OUTBOX: Final = (
         on="UPDATE",
     ),
     _rule("status", "a new row is queued or held", "NEW.status NOT IN ('queued', 'held')", on="INSERT"),
-    _rule("recipients", "at least one address is needed, like anna@example.org", "coalesce(NEW.recipients, '') NOT LIKE '%_@_%'"),
+    _rule(
+        "recipients",
+        "at least one address is needed, like anna@example.org",
+        "coalesce(NEW.recipients, '') NOT LIKE '%_@_%'",
+    ),
     *[
         _rule(column, "not an address like anna@example.org", f"NEW.{column} <> '' AND NEW.{column} NOT LIKE '%_@_%'")
         for column in ("cc", "bcc", "sender", "reply_to")
@@ -129,8 +146,12 @@ OUTBOX: Final = (
         " OR NEW.headers IS NOT NULL OR NEW.reply_to IS NOT NULL)",
     ),
     _rule("body", "the letter is empty; give subject, body, html or raw", f"NEW.raw IS NULL AND {_EMPTY}"),
-    _headers("json", "not JSON; an object of strings is needed, like {\"X-Ticket\": \"42\"}", "NEW.headers IS NOT NULL AND NOT json_valid(NEW.headers)"),
-    _headers("object", "a JSON object is needed, like {\"X-Ticket\": \"42\"}", "json_type(NEW.headers) <> 'object'"),
+    _headers(
+        "json",
+        'not JSON; an object of strings is needed, like {"X-Ticket": "42"}',
+        "NEW.headers IS NOT NULL AND NOT json_valid(NEW.headers)",
+    ),
+    _headers("object", 'a JSON object is needed, like {"X-Ticket": "42"}', "json_type(NEW.headers) <> 'object'"),
     _headers("string", "each value must be a JSON string", _any_header("type <> 'text'")),
     _headers(
         "name",
@@ -160,12 +181,27 @@ OUTBOX_ATTACHMENTS: Final = (
         _OF_ROW.format("status NOT IN ('queued', 'held')"),
         table=_T,
     ),
-    _rule("outbox_id", "that row is a raw message, which holds its own attachments", _OF_ROW.format("raw IS NOT NULL"), table=_T),
+    _rule(
+        "outbox_id",
+        "that row is a raw message, which holds its own attachments",
+        _OF_ROW.format("raw IS NOT NULL"),
+        table=_T,
+    ),
     _rule("filename", "a name is needed", "coalesce(NEW.filename, '') = ''", table=_T),
     _no_controls("filename", table=_T),
-    _rule("filename", "a name without slashes is needed", r"NEW.filename LIKE '%/%' OR NEW.filename LIKE '%^\%' ESCAPE '^'", table=_T),
+    _rule(
+        "filename",
+        "a name without slashes is needed",
+        r"NEW.filename LIKE '%/%' OR NEW.filename LIKE '%^\%' ESCAPE '^'",
+        table=_T,
+    ),
     _no_controls("content_type", table=_T),
-    _rule("content_type", "a type like application/pdf is needed", "coalesce(NEW.content_type, '') NOT LIKE '_%/_%'", table=_T),
+    _rule(
+        "content_type",
+        "a type like application/pdf is needed",
+        "coalesce(NEW.content_type, '') NOT LIKE '_%/_%'",
+        table=_T,
+    ),
     _rule("content", "content is needed", "NEW.content IS NULL", table=_T),
     Rule(
         table=_T,

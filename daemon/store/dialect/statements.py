@@ -1,14 +1,15 @@
 """Statements and conditions that the two databases spell differently."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, func, select, text
+from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, func, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from daemon.store import schema
-from daemon.store.dialect.types import SQLITE
+from daemon.store.dialect.types import SQLITE, Instant
 
 
 def kind_of(conn: Connection) -> str:
@@ -31,7 +32,9 @@ def new_ids(tx: Connection, table: Table, count: int) -> Sequence[int]:
     """Reserve ids for rows to be inserted, so that their children can be inserted in bulk too. Never given twice."""
     if kind_of(tx) == SQLITE:
         # AUTOINCREMENT's own book; the write lock of this transaction keeps others out.
-        last = tx.execute(text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table.name}).scalar() or 0
+        last = (
+            tx.execute(text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table.name}).scalar() or 0
+        )
         return range(last + 1, last + 1 + count)
     statement = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
     return list(tx.execute(statement, {"name": table.name, "count": count}).scalars())
@@ -58,6 +61,46 @@ def uidl_in(conn: Connection, uidls: Sequence[str]) -> ColumnElement[bool]:
     return func.md5(column).in_(digests) & column.in_(uidls)
 
 
-def count_of(query: Select[Any]) -> Select[tuple[int]]:
-    """Count the rows of a query."""
-    return select(func.count()).select_from(query.subquery())
+# --- many rows at once ----------------------------------------------------------------------------------------------
+#
+# What a poll does for every message. The drivers are given rows as they want them: SQLAlchemy's work for each row and
+# column would cost more than the database's.
+
+
+def bulk(tx: Connection, statement: Insert, rows: Sequence[dict[str, Any]]) -> None:
+    """Run an INSERT for many rows. rows: all of one shape, values as `ready` makes them; one that is not in them is fixed."""
+    compiled = statement.compile(dialect=tx.dialect, column_keys=list(rows[0]))
+    if compiled.positiontup is None:
+        fixed = {name: value for name, value in compiled.params.items() if name not in rows[0]}
+        tx.exec_driver_sql(compiled.string, [row | fixed for row in rows] if fixed else list(rows))
+        return
+    parts = [(name, name in rows[0], compiled.params.get(name)) for name in compiled.positiontup]
+    tx.exec_driver_sql(
+        compiled.string, [tuple(row[name] if given else value for name, given, value in parts) for row in rows]
+    )
+
+
+def ready(tx: Connection, moment: datetime) -> Any:
+    """Give a time as the driver takes it."""
+    return Instant().process_bind_param(moment, tx.dialect)
+
+
+def raw_rows(conn: Connection, query: Select[Any]) -> list[Any]:
+    """Give rows as the driver gives them; `moments` reads their times."""
+    result = conn.execute(query)
+    rows = list(result.cursor.fetchall())
+    result.close()
+    return rows
+
+
+def moments(conn: Connection) -> Callable[[Any], Any]:
+    """Give a function that reads times of `raw_rows`, each only once: those of one batch are equal."""
+    read, seen = Instant().process_result_value, dict[Any, Any]()
+
+    def moment(value: Any) -> Any:
+        found = seen.get(value)
+        if found is None and value is not None:
+            found = seen[value] = read(value, conn.dialect)
+        return found
+
+    return moment

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 -- statements are put together from constants; no value of anybody's is in them
 """The triggers of both databases: the rules of the outbox, its bookkeeping, and what foreign keys would do if they were on.
 
 Every trigger and function is in the two lists here, and is made anew at each migration: a migration that rebuilds a table
@@ -16,7 +17,11 @@ from daemon.store.dialect.types import POSTGRESQL, SQLITE, SQLITE_NOW, SQLITE_TI
 
 
 def _checks_sqlite(rules: Iterable[Rule], event: str) -> str:
-    cases = [f"    WHEN {rule.sqlite} THEN RAISE(ABORT, '{rule.message}')" for rule in rules if rule.sqlite and rule.on in {"", event}]
+    cases = [
+        f"    WHEN {rule.sqlite} THEN RAISE(ABORT, '{rule.message}')"
+        for rule in rules
+        if rule.sqlite and rule.on in {"", event}
+    ]
     return "  SELECT CASE\n" + "\n".join(cases) + "\n  END;"
 
 

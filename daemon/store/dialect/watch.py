@@ -75,7 +75,10 @@ class _PostgresqlWatch:
     def _connect(self) -> Any:
         try:
             connection = self._psycopg.connect(
-                self._address, autocommit=True, connect_timeout=engine.CONNECT_SECONDS, application_name="postroom watch"
+                self._address,
+                autocommit=True,
+                connect_timeout=engine.CONNECT_SECONDS,
+                application_name="postroom watch",
             )
             connection.execute(f"LISTEN {CHANNEL}")
         except self._psycopg.Error as error:

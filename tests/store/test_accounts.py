@@ -1,0 +1,108 @@
+"""Leases keep two processes apart and end with their owner; what fails is counted, and the count ends with a success."""
+
+import os
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from daemon.store import accounts
+from daemon.store.database import Database
+from daemon.store.lease import Owner, is_dead
+
+ELSEWHERE = "elsewhere/boot/ns/1/1"
+TEN = timedelta(minutes=10)
+
+
+def dead_owner() -> str:
+    script = "from daemon.store.lease import Owner; print(Owner.current())"
+    command = [sys.executable, "-c", script]
+    return subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(Path.cwd())}, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_an_owner_is_dead_only_when_that_is_sure() -> None:
+    mine = str(Owner.current())
+    assert not is_dead(mine)
+    assert is_dead(dead_owner())
+    assert is_dead(mine.rpartition("/")[0] + "/1"), "another process has this number now"
+    for unknown in (ELSEWHERE, "", "nonsense", "a/b/c/x/1", "-/-/-/1/-"):
+        assert not is_dead(unknown)
+
+
+@pytest.mark.parametrize(
+    ("holder", "minutes_later", "taken"),
+    [(ELSEWHERE, 9, False), (ELSEWHERE, 10, True), ("me", 1, True), (None, 0, True)],
+    ids=["held", "run out", "own", "free"],
+)
+def test_a_lease_is_taken_when_it_is_free(
+    database: Database, now: datetime, holder: str | None, minutes_later: int, *, taken: bool
+) -> None:
+    with database.transaction() as tx:
+        if holder is not None:
+            assert accounts.lease(tx, "home", holder, now, TEN)
+        assert taken is accounts.lease(tx, "home", "me", now + timedelta(minutes=minutes_later), TEN)
+        assert taken is accounts.renew(tx, "home", "me", now, TEN)
+
+
+def test_the_lease_of_a_dead_process_is_free_at_once(database: Database, now: datetime) -> None:
+    dead = dead_owner()
+    with database.transaction() as tx:
+        accounts.lease(tx, "home", dead, now, TEN)
+        accounts.begin_poll(tx, "home", "s", dead, now)
+        accounts.begin_poll(tx, "home", "s2", str(Owner.current()), now)
+        assert accounts.lease(tx, "home", "me", now, TEN)
+        accounts.release(tx, "home", "other")
+        assert not accounts.lease(tx, "home", "third", now, TEN)
+
+
+def test_orphaned_visits_are_ended(database: Database, now: datetime) -> None:
+    mine, dead = str(Owner.current()), dead_owner()
+    with database.transaction() as tx:
+        accounts.lease(tx, "home", mine, now, TEN)
+        accounts.begin_poll(tx, "home", "s1", mine, now)
+        accounts.lease(tx, "work", dead, now, TEN)
+        accounts.begin_poll(tx, "work", "s2", dead, now)
+        accounts.begin_poll(tx, "else", "s3", ELSEWHERE, now)  # holds no lease any more
+    with database.transaction() as tx:
+        assert 2 == accounts.interrupt_orphans(tx, now)
+        assert 0 == accounts.interrupt_orphans(tx, now)
+        assert ["interrupted", "interrupted", "running"] == [one.outcome for one in accounts.recent_polls(tx, 9)]
+        assert [("home", mine), ("work", None)] == [(one.name, one.lease_owner) for one in accounts.all(tx)]
+
+
+def test_failures_are_counted_from_the_first_and_end_with_a_success(database: Database, now: datetime) -> None:
+    later = now + timedelta(hours=1)
+    with database.transaction() as tx:
+        accounts.register(tx, [("home", "anna@example.org")])
+        for at in (now, later):
+            accounts.failed(tx, "home", "no route", at, at + TEN)
+            accounts.relay_failed(tx, "home", "no relay", at, at + TEN)
+        assert (2, later + TEN) == (accounts.failures(tx, "home"), accounts.next_poll_at(tx, "home"))
+        assert (2, later + TEN) == (accounts.relay_failures(tx, "home"), accounts.relay_paused_until(tx, "home"))
+        (row,) = accounts.all(tx)
+        assert (now, now, "no route") == (row.failing_since, row.relay_failing_since, row.last_error)
+        accounts.end_pauses(tx, "home")
+        assert (None, None, 2) == (
+            accounts.next_poll_at(tx, "home"),
+            accounts.relay_paused_until(tx, "home"),
+            accounts.failures(tx, "home"),
+        )
+        accounts.succeeded(tx, "home", later)
+        accounts.relay_succeeded(tx, "home", later)
+        (row,) = accounts.all(tx)
+        assert (None, None, 0, 0) == (row.failing_since, row.relay_failing_since, row.failures, row.relay_failures)
+        assert "anna@example.org" == row.address
+
+
+def test_an_account_that_nobody_knows_fails_at_nothing(database: Database) -> None:
+    with database.reading() as conn:
+        assert (0, None, 0, None) == (
+            accounts.failures(conn, "x"),
+            accounts.next_poll_at(conn, "x"),
+            accounts.relay_failures(conn, "x"),
+            accounts.relay_paused_until(conn, "x"),
+        )
