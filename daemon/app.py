@@ -15,7 +15,7 @@ from typing import Final
 
 from daemon import errors, trace
 from daemon.jobs import check as checking
-from daemon.jobs import drain, index, poll, sweep
+from daemon.jobs import drain, index, poll, routing, sweep
 from daemon.jobs.context import Context
 from daemon.mail.account import Account
 from daemon.schedule import Schedule
@@ -63,7 +63,9 @@ def chosen(settings: Settings, names: Sequence[str], *, able: Callable[[Account]
     """Return the named accounts, or all that are able; NotFound names the ones that exist."""
     for name in names:
         if name not in settings.accounts:
-            raise errors.NotFound(f"no account {name!r} in the settings; there are: {', '.join(settings.accounts) or 'none'}")
+            raise errors.NotFound(
+                f"no account {name!r} in the settings; there are: {', '.join(settings.accounts) or 'none'}"
+            )
     return [account for name, account in settings.accounts.items() if (name in names if names else able(account))]
 
 
@@ -71,7 +73,10 @@ def chosen(settings: Settings, names: Sequence[str], *, able: Callable[[Account]
 
 
 def fetch(
-    settings: Settings, database: Database, names: Sequence[str] = (), report: Callable[[str, int, int], None] | None = None
+    settings: Settings,
+    database: Database,
+    names: Sequence[str] = (),
+    report: Callable[[str, int, int], None] | None = None,
 ) -> list[poll.Result]:
     """Poll the named accounts once (all with POP3 if none is named), then index what came.
 
@@ -94,20 +99,23 @@ def _for_account(report: Callable[[str, int, int], None], name: str) -> poll.Rep
     return lambda done, planned: report(name, done, planned)
 
 
-def send(settings: Settings, database: Database, report: Callable[[drain.Result], None] | None = None) -> list[drain.Result]:
+def send(
+    settings: Settings, database: Database, report: Callable[[drain.Result], None] | None = None
+) -> list[drain.Result]:
     """Send everything that is due now, whatever a relay's pause says."""
     context = context_of(settings, database)
     sweep.sweep(context)
     senders = {name: account for name, account in settings.accounts.items() if account.smtp is not None}
     for account in senders.values():
         _end_pause(context, account.name)
-    results = []
+    results: list[drain.Result] = []
     with _stop_on_signals(context.stop):
-        while drain.route(context, senders):
+        while routing.route(context, senders):
             pass
         for account in senders.values():
-            if not context.stop.is_set():
-                results.append(drain.drain(account, context, report=report, even_paused=True))
+            if context.stop.is_set():
+                break
+            results.append(drain.drain(account, context, report=report, even_paused=True))
     return results
 
 
@@ -127,12 +135,17 @@ def _database_finding(settings: Settings, database: Database) -> checking.Findin
     subject = f"database {database.shown}"
     try:
         if not database.exists():
-            return checking.Finding(subject=subject, text="does not exist yet; `postroom run` or `postroom db upgrade` makes it")
+            return checking.Finding(
+                subject=subject, text="does not exist yet; `postroom run` or `postroom db upgrade` makes it"
+            )
         revision = upgrade.current(database)
         upgrade.require_current(database)
     except errors.PostroomError as error:
         return checking.Finding(subject=subject, text=str(error), error=error)
-    return checking.Finding(subject=subject, text=f"ready; schema {revision}; {database.engine_version}; {len(settings.accounts)} accounts set")
+    return checking.Finding(
+        subject=subject,
+        text=f"ready; schema {revision}; {database.engine_version}; {len(settings.accounts)} accounts set",
+    )
 
 
 # --- the daemon -----------------------------------------------------------------------------------------------------
@@ -204,7 +217,7 @@ def _wait(settings: Settings, context: Context, schedule: Schedule, notifier: No
 
 
 def _end_pause(context: Context, name: str) -> None:
-    """A new start, or `postroom send`, tries a paused relay and a backed-off account at once: the operator may have mended it."""
+    """Let a paused relay and a backed-off account be tried at once: at a new start the operator may have mended it."""
     with context.database.transaction() as tx:
         until = accounts.relay_paused_until(tx, name)
         if until is not None:
@@ -226,7 +239,7 @@ class _stop_on_signals:  # noqa: N801 -- reads as a verb in `with`
 
     def __exit__(self, *_: object) -> None:
         for one, handler in self._before.items():
-            signal.signal(one, handler)  # type: ignore[arg-type] -- what signal() returned is what it takes
+            signal.signal(one, handler)  # type: ignore[arg-type]  # what signal() returned is what it takes
 
     def _asked(self, number: int, _frame: FrameType | None) -> None:
         if not self._stop.is_set():

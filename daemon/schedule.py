@@ -19,14 +19,16 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon import errors, trace
-from daemon.jobs import drain, index, poll, sweep
+from daemon.jobs import drain, index, poll, routing, sweep
 from daemon.jobs.context import Context, Sessions
 from daemon.mail.account import Account, Cron
 from daemon.store import accounts as account_rows
 from daemon.store import outbox
 
 WORKERS_MAX: Final = 32  # threads; each holds a socket and little else
-WORKERS_BESIDE_POLLS: Final = 4  # hands kept for drains, index and sweep, so that slow maildrops never hold up the outbox
+WORKERS_BESIDE_POLLS: Final = (
+    4  # hands kept for drains, index and sweep, so that slow maildrops never hold up the outbox
+)
 POLL_BUDGET_SECONDS: Final = poll.SESSION_SECONDS + 120.0
 DRAIN_BUDGET_SECONDS: Final = drain.SESSION_SECONDS + 120.0
 HOUSEWORK_BUDGET_SECONDS: Final = 3600.0  # a first index of a large archive
@@ -146,7 +148,7 @@ class Schedule:
         workers = min(WORKERS_MAX, len(fetchers) + drains + WORKERS_BESIDE_POLLS)
         self.hands = Hands(context, workers)
         self._clock = BackgroundScheduler(
-            timezone="UTC",
+            timezone=UTC,
             # Without these a tick that is late by a second is dropped until the next interval.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
@@ -192,7 +194,9 @@ class Schedule:
         name, when = f"poll {account.name}", account.pop3.poll
         self.hands.register(name, self._polling(account), POLL_BUDGET_SECONDS)
         if isinstance(when, Cron):
-            self._clock.add_job(self.hands.ask, CronTrigger.from_crontab(when.expression, timezone=UTC), args=[name], id=name)
+            self._clock.add_job(
+                self.hands.ask, CronTrigger.from_crontab(when.expression, timezone=UTC), args=[name], id=name
+            )
             return
         seconds = when.interval.total_seconds()
         jitter = min(seconds * POLL_JITTER, POLL_JITTER_MAX_SECONDS)
@@ -245,7 +249,7 @@ class Schedule:
         with context.database.reading() as conn:
             due = outbox.due_accounts(conn, context.clock())
         if due - self._senders.keys():
-            drain.route(context, self._senders)
+            routing.route(context, self._senders)
             with context.database.reading() as conn:
                 due = outbox.due_accounts(conn, context.clock())
         for account in due & self._senders.keys():
@@ -267,4 +271,7 @@ def _draining(account: Account) -> Callable[[Context], None]:
 
 
 def _tick_lost(event: JobExecutionEvent) -> None:
-    trace.clock_event(job=event.job_id, what={EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "still running"}.get(event.code, "error"))
+    trace.clock_event(
+        job=event.job_id,
+        what={EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "still running"}.get(event.code, "error"),
+    )

@@ -33,7 +33,7 @@ def _redact(_logger: Any, _method: str, event: Event) -> Event:
 
 
 def _plain(_logger: Any, _method: str, event: Event) -> Event:
-    """Times as ISO 8601, exceptions as one line; None is left out."""
+    """Write times as ISO 8601 and exceptions as one line; leave None out."""
     for key, value in list(event.items()):
         if value is None:
             del event[key]
@@ -142,7 +142,9 @@ def line_sink(*, mode: str, account: str, session: str) -> Callable[[Line], None
         return None
 
     def sink(line: Line) -> None:
-        _log.info("line", direction=line.direction, shown=line.shown, octets=line.octets, account=account, session=session)
+        _log.info(
+            "line", direction=line.direction, shown=line.shown, octets=line.octets, account=account, session=session
+        )
 
     return sink
 
@@ -156,7 +158,16 @@ def session_failed(*, account: str, session: str, transcript: str) -> None:
 
 
 def poll_finished(
-    *, account: str, session: str, listed: int, fetched: int, new: int, octets: int, skipped: int, deleted: int, seconds: float
+    *,
+    account: str,
+    session: str,
+    listed: int,
+    fetched: int,
+    new: int,
+    octets: int,
+    skipped: int,
+    deleted: int,
+    seconds: float,
 ) -> None:
     """Write the canonical line of a visit that ended well."""
     _log.info(
@@ -204,7 +215,13 @@ def proof_missing(*, account: str, messages: int) -> None:
 def row_finished(*, account: str, outbox: int, status: str, attempt: int, recipients: int, session: str) -> None:
     """Tell how one attempt at an outbox row ended."""
     _log.info(
-        "row finished", account=account, outbox=outbox, status=status, attempt=attempt, recipients=recipients, session=session
+        "row finished",
+        account=account,
+        outbox=outbox,
+        status=status,
+        attempt=attempt,
+        recipients=recipients,
+        session=session,
     )
 
 
@@ -218,12 +235,14 @@ def row_in_doubt(*, account: str, outbox: int, reason: str) -> None:
     _log.warning("row in doubt", account=account, outbox=outbox, reason=reason)
 
 
-def verdict_not_recorded(*, account: str, outbox: int, error: errors.PostroomError) -> None:
-    """Report a verdict that could not be written; the row will show as in doubt."""
-    _log.error("verdict not recorded", account=account, outbox=outbox, error=error)
+def verdict_not_recorded(*, account: str, outbox: int, error: errors.PostroomError, tries_left: int) -> None:
+    """Report a verdict that could not be written; with no try left the row will show as in doubt."""
+    _log.error("verdict not recorded", account=account, outbox=outbox, error=error, tries_left=tries_left)
 
 
-def drain_finished(*, account: str, session: str | None, sent: int, deferred: int, failed: int, in_doubt: int, seconds: float) -> None:
+def drain_finished(
+    *, account: str, session: str | None, sent: int, deferred: int, failed: int, in_doubt: int, seconds: float
+) -> None:
     """Write the canonical line of a visit of the outbox."""
     _log.info(
         "drain finished",
@@ -237,7 +256,9 @@ def drain_finished(*, account: str, session: str | None, sent: int, deferred: in
     )
 
 
-def relay_failed(*, account: str, session: str | None, error: errors.PostroomError, rows: int, paused_until: datetime) -> None:
+def relay_failed(
+    *, account: str, session: str | None, error: errors.PostroomError, rows: int, paused_until: datetime
+) -> None:
     """Report a relay that can't be used now: its rows wait, none is bounced."""
     _log.warning("relay failed", account=account, session=session, error=error, rows=rows, paused_until=paused_until)
 
@@ -257,4 +278,6 @@ def message_indexed_with_defects(*, message: int, defects: tuple[str, ...]) -> N
 
 def swept(*, requeued: int, in_doubt: int, expired: int, interrupted_polls: int) -> None:
     """Say what a sweep put right: claims of dead daemons, expired rows."""
-    _log.info("sweep finished", requeued=requeued, in_doubt=in_doubt, expired=expired, interrupted_polls=interrupted_polls)
+    _log.info(
+        "sweep finished", requeued=requeued, in_doubt=in_doubt, expired=expired, interrupted_polls=interrupted_polls
+    )

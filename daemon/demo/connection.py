@@ -18,7 +18,7 @@ MAX_LINE_OCTETS: Final = 65_536  # a command line longer than this ends the conn
 LINGER_SECONDS: Final = 1.0  # how long the peer's last octets are read after ours, so that no RST eats our last reply
 
 
-class Ended(Exception):  # noqa: N818 -- not an error: the way out of a connection
+class Ended(Exception):
     """The connection is over: the peer left, the server stops, or a hook cut it."""
 
 

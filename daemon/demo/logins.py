@@ -12,7 +12,7 @@ from daemon.demo.connection import Connection
 MECHANISMS: Final = ("PLAIN", "LOGIN")
 
 
-class LoginUnreadable(Exception):  # noqa: N818 -- not an error of ours: a refusal on its way
+class LoginUnreadable(Exception):
     """The exchange did not give a user and a password."""
 
 

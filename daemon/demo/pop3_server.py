@@ -84,7 +84,7 @@ class _Session:
         return ((number, held) for number, held in enumerate(self.messages, start=1) if number not in self.marked)
 
 
-class _Refused(Exception):  # noqa: N818 -- not an error: the -ERR on its way
+class _Refused(Exception):
     """The command gets -ERR and this text."""
 
 

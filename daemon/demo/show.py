@@ -57,7 +57,10 @@ def main() -> int:
         chosen = settings.load(_environment(file, pop3.port, smtp.port), dotenv=None)
         trace.configure(log_format="json", level="info", stream=log)
         with _daemon(chosen), closing(sqlite3.connect(file, timeout=5)) as database:
-            _tell("1. The daemon polls the POP3 maildrop", f"{len(letters.sample())} letters wait on 127.0.0.1:{pop3.port}")
+            _tell(
+                "1. The daemon polls the POP3 maildrop",
+                f"{len(letters.sample())} letters wait on 127.0.0.1:{pop3.port}",
+            )
             _wait_for(lambda: _count(database, "messages WHERE parser_version > 0") == len(letters.sample()))
             _print_trace(log)
             _print_mail(database)
@@ -66,7 +69,10 @@ def main() -> int:
             rows = _insert(database)
             _wait_for(lambda: _count(database, "outbox WHERE status IN ('sent', 'partial')") == len(rows))
             _print_verdicts(database)
-            _expect(len(smtp.received) == len(rows), f"the relay was to get {len(rows)} letters, it got {len(smtp.received)}")
+            _expect(
+                len(smtp.received) == len(rows),
+                f"the relay was to get {len(rows)} letters, it got {len(smtp.received)}",
+            )
     _tell("6. Look further", "The database is an ordinary SQLite file:")
     print(f"   sqlite3 {file}")
     for query in QUERIES:
@@ -168,8 +174,10 @@ def _print_search(chosen: settings.Settings) -> None:
 def _insert(database: sqlite3.Connection) -> list[int]:
     statements = (
         "INSERT INTO outbox (recipients, subject, body) VALUES ('Bob <bob@example.net>', 'Grüße', 'Bis Freitag!')",
-        "INSERT INTO outbox (recipients, cc, subject, body, html) VALUES "
-        f"('carol@example.net', '{REFUSED}', 'The minutes', 'See below.', '<p>See <b>below</b>.</p>')",
+        (
+            "INSERT INTO outbox (recipients, cc, subject, body, html) VALUES "
+            "('carol@example.net', 'nobody@example.net', 'The minutes', 'See below.', '<p>See <b>below</b>.</p>')"
+        ),
     )
     rows = []
     for statement in statements:

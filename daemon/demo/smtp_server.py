@@ -61,7 +61,7 @@ class _Session:
         self.goes_on = False
 
 
-class _Refused(Exception):  # noqa: N818 -- not an error: the 4xx or 5xx on its way
+class _Refused(Exception):
     """The command gets this reply."""
 
 

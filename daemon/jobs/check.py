@@ -1,7 +1,7 @@
 """Try everything that the settings name, and change nothing: log in, look, log out; one finding a line."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from daemon import errors
@@ -26,7 +26,7 @@ def account(one: Account, context: Context) -> Iterator[Finding]:
     if one.pop3 is not None:
         subject = f"{one.name} POP3 {one.pop3.endpoint.host}:{one.pop3.endpoint.port}"
         try:
-            with maildrop.session(one, context) as client:
+            with maildrop.visiting(one, context) as client:
                 stat, facts = client.stat(), client.capabilities
                 text = f"logged in; {stat.count} messages, {stat.octets} octets; "
                 text += f"{client.tls_version or 'no TLS'}; says {' '.join(sorted(facts.names)) or 'no CAPA'}"
@@ -47,15 +47,18 @@ def _relay(one: Account, context: Context) -> str:
     credentials = None
     if smtp.username is not None and smtp.password is not None:
         credentials = Credentials(username=smtp.username, secret=smtp.password.read())
-    relay = Relay.connect(
-        smtp.endpoint,
-        credentials,
-        auth=smtp.auth,
-        helo_name=one.domain,
-        transcript=context.transcript(one.name),
-        progress=context.pulse,
-    )
-    with closing(relay), context.sessions.watching(relay):
+    with ExitStack() as session:
+        relay = Relay.connect(
+            smtp.endpoint,
+            credentials,
+            auth=smtp.auth,
+            helo_name=one.domain,
+            transcript=context.transcript(one.name),
+            deadline=context.monotonic() + maildrop.SESSION_SECONDS,
+            progress=context.pulse,
+            opened=session.enter_context(context.sessions.watching()),
+        )
+        session.enter_context(closing(relay))
         text = f"{'logged in' if credentials else 'connected, no login'}; {relay.tls_version or 'no TLS'}; "
         text += f"says {' '.join(sorted(relay.features.names)) or 'nothing (HELO)'}"
         relay.quit()

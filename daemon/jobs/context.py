@@ -43,15 +43,20 @@ class Sessions:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
-    def watching(self, session: Abortable) -> Iterator[None]:
-        """Count the session as open for the length of the block."""
-        with self._lock:
-            self._open.add(session)
+    def watching(self) -> Iterator[Callable[[Abortable], None]]:
+        """Hand out what a session calls as soon as it is open; it counts as open for the rest of the block."""
+        mine: list[Abortable] = []
+
+        def opened(session: Abortable) -> None:
+            with self._lock:
+                self._open.add(session)
+            mine.append(session)
+
         try:
-            yield
+            yield opened
         finally:
             with self._lock:
-                self._open.discard(session)
+                self._open.difference_update(mine)
 
     def abort_all(self) -> int:
         """Close the sockets of all open sessions; return how many there were."""

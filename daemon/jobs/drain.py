@@ -8,15 +8,16 @@ is `in_doubt`, which is the truth: the relay may have the letter. A relay that c
 row that can't be made a letter is failed with its reason; neither stops the others.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, assert_never
 
 from daemon import errors, trace
-from daemon.jobs.context import Context
+from daemon.jobs import budget
+from daemon.jobs.context import Abortable, Context
 from daemon.mail import compose
 from daemon.mail.account import Account, Smtp
 from daemon.mail.envelope import Envelope
@@ -24,12 +25,10 @@ from daemon.smtp.relay import Relay
 from daemon.smtp.replies import Deferred, Failed, InDoubt, Outcome, Sent
 from daemon.store import accounts, outbox
 from daemon.wire.sasl import Credentials
-from daemon.wire.transcript import Transcript
 
 LEASE: Final = timedelta(minutes=10)  # a claimed row belongs to us this long; renewed for each letter
 CLAIM_ROWS: Final = 20  # rows a claim: few enough that a stop or a lost relay gives back little
 SESSION_SECONDS: Final = 30 * 60.0  # one connection is used no longer than this, whatever the relay does
-BUDGET_PATIENCE: Final = timedelta(seconds=2)  # a budget that has room again this soon is waited for with the line open
 RENEW_SECONDS: Final = 60.0  # on progress, the leases of claimed rows are renewed this often
 RECORD_TRIES: Final = 4  # a verdict is worth waiting for: the database may be locked or full for a moment
 RECORD_WAIT: Final = timedelta(seconds=1)  # doubled between those tries
@@ -70,37 +69,9 @@ class Result:
         return self.sent + self.partial + self.deferred + self.failed + self.in_doubt + self.put_back
 
 
-def route(context: Context, senders: Mapping[str, Account]) -> int:
-    """Write an account into due rows that name none: the one whose address is the sender's, else the first that can send.
-
-    A row that names an account which can't send waits with that reason. Returns the rows that were changed.
-    """
-    if not senders:
-        return 0
-    by_address = {account.address.casefold(): name for name, account in senders.items()}
-    first = next(iter(senders))
-
-    def choose(sender: str | None) -> str:
-        for address, name in by_address.items():
-            if sender and address in sender.casefold():
-                return name
-        return first
-
-    now = context.clock()
-    with context.database.reading() as conn:
-        if not outbox.needs_routing(conn, tuple(senders), now):
-            return 0
-    with context.database.transaction() as tx:
-        return outbox.route(
-            tx,
-            choose=choose,
-            able=tuple(senders),
-            unable_until=now + context.backoff.first,
-            now=now,
-        )
-
-
-def drain(account: Account, context: Context, *, report: Callable[[Result], None] | None = None, even_paused: bool = False) -> Result:
+def drain(
+    account: Account, context: Context, *, report: Callable[[Result], None] | None = None, even_paused: bool = False
+) -> Result:
     """Send what is due for the account; never raises for what a relay, a network, a row or a database can do.
 
     report: told after each row.  even_paused: try also when the relay was paused after a failure (`postroom send`).
@@ -119,13 +90,15 @@ class _Item:
 
     row: outbox.Claimed
     letter: compose.Letter
-    message_id: str
+    message_id: str | None  # None: a raw message without one
 
 
 class _Drain:
     """One drain, from claim to record."""
 
-    def __init__(self, account: Account, smtp: Smtp, context: Context, result: Result, report: Callable[[Result], None]) -> None:
+    def __init__(
+        self, account: Account, smtp: Smtp, context: Context, result: Result, report: Callable[[Result], None]
+    ) -> None:
         self.account, self.smtp, self.context, self.result, self.report = account, smtp, context, result, report
         self.name = account.name
         self.domain = account.domain
@@ -139,7 +112,7 @@ class _Drain:
         try:
             if not even_paused and self._is_paused():
                 return
-            if self._budget_full_until(longer_than=BUDGET_PATIENCE) is not None:
+            if budget.full_until(self.context, self.name, self.smtp.budget, longer_than=budget.PATIENCE) is not None:
                 return
             self._claim()
             if self.waiting:
@@ -163,21 +136,11 @@ class _Drain:
             until = accounts.relay_paused_until(conn, self.name)
         return until is not None and until > self.context.clock()
 
-    def _budget_full_until(self, *, longer_than: timedelta = timedelta(0)) -> datetime | None:
-        """Say when the account's budget has room again, None if it has; counted from the attempts, so a restart forgets nothing."""
-        now, until = self.context.clock(), []
-        with self.context.database.reading() as conn:
-            for quota in self.smtp.budget:
-                started, earliest = outbox.attempts_since(conn, self.name, now - quota.period)
-                if started >= quota.count and earliest is not None:
-                    until.append(earliest + quota.period)
-        return max((one for one in until if one - now > longer_than), default=None)
-
     def _has_budget(self) -> bool:
         """Wait while the budget is full for a moment; if it is for longer, put back what is claimed until then."""
-        while (until := self._budget_full_until()) is not None:
+        while (until := budget.full_until(self.context, self.name, self.smtp.budget)) is not None:
             wait = until - self.context.clock()
-            if wait > BUDGET_PATIENCE or self.context.stop.is_set():
+            if wait > budget.PATIENCE or self.context.stop.is_set():
                 self._put_back(f"the budget of account {self.name!r} is used up", until)
                 return False
             self.context.pause(wait)
@@ -190,7 +153,9 @@ class _Drain:
         context = self.context
         while not self.waiting and not context.stop.is_set():
             with context.database.transaction() as tx:
-                rows = outbox.claim(tx, owner=context.owner, now=context.clock(), lease=LEASE, limit=CLAIM_ROWS, account=self.name)
+                rows = outbox.claim(
+                    tx, owner=context.owner, now=context.clock(), lease=LEASE, limit=CLAIM_ROWS, account=self.name
+                )
             if not rows:
                 return
             context.step(Step.CLAIMED, account=self.name)
@@ -201,7 +166,9 @@ class _Drain:
             attached = outbox.attachments_of(conn, row.id)
         try:
             # The id is fixed at the first attempt: what a retry sends is the same letter to every reader.
-            message_id = row.message_id or compose.new_message_id(row.created_at, self.domain, unique=str(row.id))
+            # In the tables it stands without its brackets, as in `messages`, so that the two can be joined.
+            message_id = f"<{row.message_id}>" if row.message_id else None
+            message_id = message_id or compose.new_message_id(row.created_at, self.domain, unique=str(row.id))
             draft = compose.Draft(
                 id=row.id,
                 recipients=row.recipients,
@@ -214,17 +181,19 @@ class _Drain:
                 html=row.html,
                 headers=row.headers,
                 raw=row.raw,
-                message_id=row.message_id,
+                message_id=message_id,
                 attachments=attached,
             )
-            letter = compose.compose(draft, account_address=self.account.address, now=row.created_at, message_id=message_id)
+            letter = compose.compose(
+                draft, account_address=self.account.address, now=row.created_at, message_id=message_id
+            )
         except errors.InputInvalid as error:
             with self.context.database.transaction() as tx:
                 outbox.refuse(tx, row.id, str(error), self.context.clock())
             trace.row_refused(outbox=row.id, error=error)
             self._count("failed")
             return None
-        return _Item(row, letter, letter.message_id or message_id)
+        return _Item(row, letter, letter.message_id.strip("<>") if letter.message_id else None)
 
     # --- letters to the relay ---------------------------------------------------------------------------------------
 
@@ -233,8 +202,9 @@ class _Drain:
         context = self.context
         self.result.session = self.transcript.session
         try:
-            relay = self._connect()
-            with closing(relay), context.sessions.watching(relay):
+            with ExitStack() as session:
+                relay = self._connect(session.enter_context(context.sessions.watching()))
+                session.enter_context(closing(relay))
                 context.step(Step.CONNECTED, account=self.name)
                 while self.waiting and relay.usable and not context.stop.is_set() and self._has_budget():
                     self._send(relay, self.waiting[0])
@@ -252,7 +222,7 @@ class _Drain:
             self._put_back(str(error))
             raise
 
-    def _connect(self) -> Relay:
+    def _connect(self, opened: Callable[[Abortable], None]) -> Relay:
         smtp = self.smtp
         credentials = None
         if smtp.username is not None and smtp.password is not None:
@@ -265,6 +235,7 @@ class _Drain:
             transcript=self.transcript,
             deadline=self.started + SESSION_SECONDS,
             progress=self._progress,
+            opened=opened,
         )
 
     def _send(self, relay: Relay, item: _Item) -> None:
@@ -288,14 +259,18 @@ class _Drain:
                 outbox.committing(tx, [attempt.id], context.clock())
             context.step(Step.COMMITTING, account=self.name)
 
+        if not attempt.id:
+            return  # somebody took the row back meanwhile
+        outcomes: dict[str, Outcome] = {}  # stays empty where every recipient has its verdict already
         try:
-            outcomes = relay.send(
-                Envelope(sender=letter.sender, recipients=attempt.addresses),
-                letter.content,
-                smtputf8=letter.needs_smtputf8,
-                eightbit=letter.needs_8bit,
-                before_final_dot=before_final_dot,
-            )
+            if attempt.addresses:
+                outcomes = relay.send(
+                    Envelope(sender=letter.sender, recipients=attempt.addresses),
+                    letter.content,
+                    smtputf8=letter.needs_smtputf8,
+                    eightbit=letter.needs_8bit,
+                    before_final_dot=before_final_dot,
+                )
         except (errors.WireError, errors.SmtpError, errors.StoreError) as error:
             # Nothing was accepted: the final dot had not left.
             unsent = [outbox.Verdict(address=to, status="deferred", reply=str(error)) for to in attempt.addresses]
@@ -310,26 +285,7 @@ class _Drain:
         context = self.context
         untroubled = all(one.status == "sent" for one in verdicts)
         transcript = None if untroubled or context.trace_mode == "off" else self.transcript.text()
-        wait = RECORD_WAIT
-        for tries_left in range(RECORD_TRIES - 1, -1, -1):
-            now = context.clock()
-            try:
-                with context.database.transaction() as tx:
-                    status = outbox.record(
-                        tx,
-                        attempt.id,
-                        verdicts,
-                        now=now,
-                        next_attempt_at=context.backoff.next_attempt(item.row.attempts, now, context.jitter()),
-                        transcript=transcript,
-                    )
-                break
-            except errors.StoreError as error:
-                if not tries_left:
-                    trace.verdict_not_recorded(account=self.name, outbox=item.row.id, error=error)
-                    raise
-                context.pause(wait)
-                wait *= 2
+        status = self._write(item, attempt, verdicts, transcript)
         context.step(Step.RECORDED, account=self.name)
         session = self.transcript.session
         if status == "in_doubt":
@@ -344,6 +300,34 @@ class _Drain:
         )
         self._count(status)
 
+    def _write(
+        self, item: _Item, attempt: outbox.Attempt, verdicts: list[outbox.Verdict], transcript: str | None
+    ) -> str:
+        context, wait = self.context, RECORD_WAIT
+        for tries_left in range(RECORD_TRIES - 1, 0, -1):
+            try:
+                return self._write_once(item, attempt, verdicts, transcript)
+            except errors.StoreError as error:
+                trace.verdict_not_recorded(account=self.name, outbox=item.row.id, error=error, tries_left=tries_left)
+                context.pause(wait)
+                wait *= 2
+        return self._write_once(item, attempt, verdicts, transcript)
+
+    def _write_once(
+        self, item: _Item, attempt: outbox.Attempt, verdicts: list[outbox.Verdict], transcript: str | None
+    ) -> str:
+        context = self.context
+        now = context.clock()
+        with context.database.transaction() as tx:
+            return outbox.record(
+                tx,
+                attempt.id,
+                verdicts,
+                now=now,
+                next_attempt_at=context.backoff.next_attempt(item.row.attempts, now, context.jitter()),
+                transcript=transcript,
+            )
+
     # --- around it --------------------------------------------------------------------------------------------------
 
     def _count(self, status: str) -> None:
@@ -351,7 +335,7 @@ class _Drain:
         self.report(self.result)
 
     def _progress(self) -> None:
-        """Called by the stream for every piece of network progress: feeds the watchdog, keeps the leases."""
+        """Feed the watchdog and keep the leases; the stream calls this whenever octets moved."""
         context = self.context
         context.pulse()
         now = context.monotonic()
@@ -367,7 +351,11 @@ class _Drain:
         self.result.error = error
         with context.database.transaction() as tx:
             failures = accounts.relay_failures(tx, self.name) + 1
-            until = now + context.backoff.longest if error.permanent else context.backoff.next_attempt(failures, now, context.jitter())
+            until = (
+                now + context.backoff.longest
+                if error.permanent
+                else context.backoff.next_attempt(failures, now, context.jitter())
+            )
             accounts.relay_failed(tx, self.name, str(error), now, until)
             for item in self.waiting:
                 outbox.put_back(tx, item.row.id, reason=str(error), next_attempt_at=until, count_attempt=False, now=now)
@@ -385,7 +373,9 @@ class _Drain:
         now = self.context.clock()
         with self.context.database.transaction() as tx:
             for item in self.waiting:
-                outbox.put_back(tx, item.row.id, reason=reason, next_attempt_at=until or now, count_attempt=False, now=now)
+                outbox.put_back(
+                    tx, item.row.id, reason=reason, next_attempt_at=until or now, count_attempt=False, now=now
+                )
         self.result.put_back += len(self.waiting)
         self.waiting = []
 
@@ -403,4 +393,6 @@ def _verdict(address: str, outcome: Outcome) -> outbox.Verdict:
             return outbox.Verdict(address=address, status="in_doubt", reply=reason)
         case _:
             assert_never(outcome)
-    return outbox.Verdict(address=address, status=status, code=reply.code or None, enhanced=reply.enhanced, reply=reply.text)
+    return outbox.Verdict(
+        address=address, status=status, code=reply.code or None, enhanced=reply.enhanced, reply=reply.text
+    )

@@ -1,7 +1,8 @@
 """An operator's look into a maildrop: list it, read a message, delete by UIDL. The archive is not touched."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from typing import Final
 
 from daemon import errors
 from daemon.jobs.context import Context
@@ -11,17 +12,27 @@ from daemon.pop3.client import Client, Refused
 from daemon.wire.sasl import Credentials
 from daemon.wire.spool import Spool
 
+SESSION_SECONDS: Final = 15 * 60.0  # a person waits for it; whatever the server does, it ends
+
 
 @contextmanager
-def session(account: Account, context: Context) -> Iterator[Client]:
+def visiting(account: Account, context: Context) -> Iterator[Client]:
     """Log in, hand out the client, say QUIT; the transcript of a failure is logged."""
     if account.pop3 is None:
         raise errors.InputInvalid(f"{account.name}: this account has no POP3 settings")
     pop3, transcript = account.pop3, context.transcript(account.name)
     try:
-        credentials = Credentials(username=pop3.username, secret=pop3.password.read())
-        client = Client.connect(pop3.endpoint, credentials, auth=pop3.auth, transcript=transcript, progress=context.pulse)
-        with closing(client), context.sessions.watching(client):
+        with ExitStack() as session:
+            client = Client.connect(
+                pop3.endpoint,
+                Credentials(username=pop3.username, secret=pop3.password.read()),
+                auth=pop3.auth,
+                transcript=transcript,
+                deadline=context.monotonic() + SESSION_SECONDS,
+                progress=context.pulse,
+                opened=session.enter_context(context.sessions.watching()),
+            )
+            session.enter_context(closing(client))
             yield client
             client.quit()
     except (errors.WireError, errors.Pop3Error):
@@ -31,19 +42,19 @@ def session(account: Account, context: Context) -> Iterator[Client]:
 
 def listing(account: Account, context: Context) -> Listing:
     """Return what the server lists now."""
-    with session(account, context) as client:
+    with visiting(account, context) as client:
         return client.listing()
 
 
 def top(account: Account, which: str, lines: int, context: Context) -> bytes:
     """Return the header section and the first lines of a body (TOP). which: a UIDL, or `#12` for a message number."""
-    with session(account, context) as client:
+    with visiting(account, context) as client:
         return _octets(client.top(_find(client.listing(), which).number, lines))
 
 
 def show(account: Account, which: str, context: Context) -> bytes:
     """Return a whole message as the server has it (RETR), without archiving it. which: as in `top`."""
-    with session(account, context) as client:
+    with visiting(account, context) as client:
         _entry, got = next(iter(client.retrieve([_find(client.listing(), which)])))
         if isinstance(got, Refused):
             raise errors.CommandRefused(reply=got.reply)
@@ -56,20 +67,24 @@ def delete(account: Account, uidls: Sequence[str], context: Context) -> list[str
     Each is looked up in a listing made in this very session (message numbers change between sessions). One that is missing
     or not unique, or a DELE that is refused, makes it RSET: nothing is deleted, and InputInvalid or CommandRefused says why.
     """
-    with session(account, context) as client:
+    with visiting(account, context) as client:
         numbers: dict[int, str] = {}
         present = client.listing()
         try:
             for uidl in uidls:
                 numbers[_find(present, uidl).number] = uidl
-            for number, refused in client.delete(sorted(numbers)):
-                if refused is not None:
-                    raise errors.CommandRefused(f"{numbers[number]}: {refused.reply}")
+            _delete(client, numbers)
         except (errors.InputInvalid, errors.CommandRefused) as error:
             client.reset()
             client.quit()
             raise type(error)(f"{error}; RSET was sent, nothing was deleted") from error
     return list(numbers.values())
+
+
+def _delete(client: Client, numbers: dict[int, str]) -> None:
+    for number, refused in client.delete(sorted(numbers)):
+        if refused is not None:
+            raise errors.CommandRefused(f"{numbers[number]}: {refused.reply}")
 
 
 def _find(present: Listing, which: str) -> Entry:

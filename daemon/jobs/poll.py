@@ -13,7 +13,7 @@ this module.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -83,7 +83,10 @@ def poll(account: Account, context: Context, *, report: Report | None = None) ->
     """
     result = Result(account=account.name)
     if account.pop3 is None:
-        result.outcome, result.error = "failed", errors.InputInvalid(f"{account.name}: this account has no POP3 settings")
+        result.outcome, result.error = (
+            "failed",
+            errors.InputInvalid(f"{account.name}: this account has no POP3 settings"),
+        )
         return result
     try:
         with context.database.transaction() as tx:
@@ -146,15 +149,17 @@ class _Visit:
 
     def _session(self, transcript: Transcript) -> None:
         pop3 = self.pop3
-        client = pop3_client.Client.connect(
-            pop3.endpoint,
-            Credentials(username=pop3.username, secret=pop3.password.read()),
-            auth=pop3.auth,
-            transcript=transcript,
-            deadline=self.started + SESSION_SECONDS,
-            progress=self._progress,
-        )
-        with closing(client), self.context.sessions.watching(client):
+        with ExitStack() as session:
+            client = pop3_client.Client.connect(
+                pop3.endpoint,
+                Credentials(username=pop3.username, secret=pop3.password.read()),
+                auth=pop3.auth,
+                transcript=transcript,
+                deadline=self.started + SESSION_SECONDS,
+                progress=self._progress,
+                opened=session.enter_context(self.context.sessions.watching()),
+            )
+            session.enter_context(closing(client))
             self.context.step(Step.CONNECTED, account=self.name)
             listing = self._identified(client, client.listing())
             self.result.listed = listing.count
@@ -210,8 +215,13 @@ class _Visit:
         self.result.skipped = len(plan.skip)
         with context.database.transaction() as tx:
             ledger.gone(tx, [one.id for one in plan.gone], now)
+            ledger.returned(tx, [one.id for one in plan.returned], now)
             ledger.seen(tx, self.name, now)
-            skipped = [(e, self.occurrences.get(e.number, 0), LedgerStatus.SKIPPED, why) for e, why in plan.skip if e.uidl is not None]
+            skipped = [
+                (e, self.occurrences.get(e.number, 0), LedgerStatus.SKIPPED, why)
+                for e, why in plan.skip
+                if e.uidl is not None
+            ]
             ledger.skip(tx, self.name, skipped, now)
         for entry, why in plan.skip:
             trace.message_skipped(account=self.name, uidl=entry.uidl or f"number {entry.number}", reason=why)
@@ -238,7 +248,10 @@ class _Visit:
                 # A nameless message is known by its content; two of equal content are one message, listed twice.
                 uidl = entry.uidl or f"sha256:{got.sha256}"
                 occurrence = self.occurrences.get(entry.number, 0)
-                batch.add(entry.number, archive.Incoming(uidl=uidl, occurrence=occurrence, entry_octets=entry.octets, spool=got))
+                batch.add(
+                    entry.number,
+                    archive.Incoming(uidl=uidl, occurrence=occurrence, entry_octets=entry.octets, spool=got),
+                )
             else:
                 refused.append((entry, self.occurrences.get(entry.number, 0), LedgerStatus.REFUSED, got.reply))
             if batch.is_full() or self.context.monotonic() - committed_at >= BATCH_SECONDS:
@@ -275,7 +288,11 @@ class _Visit:
         self.result.octets += batch.octets
         for one in batch.incoming:
             one.spool.close()
-        due = [pair for pair in zip(batch.numbers, filed, strict=True) if self.pop3.delete.allows(pair[1].first_seen_at, now)]
+        due = [
+            pair
+            for pair in zip(batch.numbers, filed, strict=True)
+            if self.pop3.delete.allows(pair[1].first_seen_at, now)
+        ]
         if not due:
             return
         with context.database.reading() as conn:
@@ -309,7 +326,7 @@ class _Visit:
     # --- around it --------------------------------------------------------------------------------------------------
 
     def _progress(self) -> None:
-        """Called by the stream for every piece of network progress: feeds the watchdog, keeps the lease."""
+        """Feed the watchdog and keep the lease; the stream calls this whenever octets moved."""
         self.context.pulse()
         now = self.context.monotonic()
         if now - self.renewed < RENEW_SECONDS:
@@ -365,7 +382,11 @@ class _Visit:
             )
         else:
             trace.poll_failed(
-                account=self.name, session=transcript.session, error=result.error, fetched=result.fetched, next_poll_at=next_poll_at
+                account=self.name,
+                session=transcript.session,
+                error=result.error,
+                fetched=result.fetched,
+                next_poll_at=next_poll_at,
             )
 
     def _next_poll_at(self, failures: int, error: errors.PostroomError, now: datetime) -> datetime:

@@ -8,7 +8,9 @@ from daemon import trace
 from daemon.jobs.context import Context
 from daemon.store import accounts, outbox
 
-DEFAULT_AGE: Final = timedelta(days=5)  # a row without expires_at is tried this long (RFC 5321 section 4.5.4.1: 4-5 days)
+DEFAULT_AGE: Final = timedelta(
+    days=5
+)  # a row without expires_at is tried this long (RFC 5321 section 4.5.4.1: 4-5 days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

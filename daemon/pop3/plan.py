@@ -20,6 +20,7 @@ from daemon.mail.maildrop import Entry, Known, LedgerStatus, Listing
 # Which of several rows of one UIDL is the likelier match: those that should be in the maildrop first.
 _LIKELY: Final = {LedgerStatus.ARCHIVED: 0, LedgerStatus.SKIPPED: 1, LedgerStatus.REFUSED: 1}
 _HERE: Final = frozenset(_LIKELY)
+_WAS_ARCHIVED: Final = frozenset({LedgerStatus.ARCHIVED, LedgerStatus.DELETED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +69,12 @@ def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime
         gone += missing
         is_certain = len(entries) == 1 and not missing
         for entry, match in pairs:
-            if match is None or match.message is None:
+            if match is None or (match.message is None and match.status not in _WAS_ARCHIVED):
                 wanted.append(entry)
                 continue
             recognised += 1
+            if match.message is None:
+                continue  # pruned from the archive on purpose: not fetched again, and never deleted without proof
             if match.status not in _HERE:
                 returned.append(match)
             if is_certain and policy.delete.allows(match.first_seen_at, now):

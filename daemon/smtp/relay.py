@@ -48,14 +48,16 @@ class Relay:
         transcript: Transcript,
         deadline: float | None = None,
         progress: Callable[[], None] | None = None,
+        opened: Callable[[Stream], None] | None = None,
     ) -> Self:
         """Connect, greet, encrypt, log in; whatever fails, the socket is closed.
 
         credentials: None for a relay that asks for no login.  helo_name: our domain.  deadline: a value of time.monotonic.
         progress: called whenever octets moved; what it raises ends the session, but not while a final dot is unanswered.
+        opened: given the stream before its first wait, so that another thread can abort a login too.
         """
         guarded = Progress(progress)
-        stream = Stream.connect(endpoint, transcript=transcript, deadline=deadline, progress=guarded)
+        stream = Stream.connect(endpoint, transcript=transcript, deadline=deadline, progress=guarded, opened=opened)
         relay = cls(stream, guarded)
         try:
             relay._begin(helo_name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Insert, Row, Select, bindparam, delete, func, insert, select, update
 
 from daemon import errors
 from daemon.mail.message import Parsed
@@ -59,7 +59,7 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
             fixed | {"id": ids[sha256], "uidl": one.uidl, "octets": one.spool.octets, "sha256": sha256}
             for sha256, one in new.items()
         ]
-        statements.bulk(tx, insert(messages), rows)
+        statements.bulk(tx, _message, rows)
         _add_sources(tx, ((ids[sha256], one.spool) for sha256, one in new.items()))
     places = known | ids
     # A broken server may list one UIDL of one occurrence twice: the later one stands in the ledger, both in the archive.
@@ -90,6 +90,14 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
     return filed
 
 
+def _message(_tx: Connection) -> Insert:
+    return insert(messages)
+
+
+def _source(_tx: Connection) -> Insert:
+    return insert(message_sources)
+
+
 def _known(tx: Connection, account: str, hashes: Iterable[str]) -> dict[str, int]:
     wanted = sorted(hashes)
     found: dict[str, int] = {}
@@ -114,7 +122,7 @@ def _add_sources(tx: Connection, sources: Iterable[tuple[int, Spool]]) -> None:
                 [{"message": message, "part": part, "octets": len(content), "content": content}],
             )
     if small:
-        statements.bulk(tx, insert(message_sources), small)
+        statements.bulk(tx, _source, small)
 
 
 # --- reading back ---------------------------------------------------------------------------------------------------

@@ -98,6 +98,14 @@ def prepare(
     return Attempt(id=key, number=number, addresses=addresses)
 
 
+def attempts_since(conn: Connection, account: str, since: datetime) -> tuple[int, datetime | None]:
+    """Count the attempts that an account began after `since`, and give the time of the earliest of them."""
+    a = outbox_attempts.c
+    query = select(func.count(), func.min(a.started_at)).where(a.account == account, a.started_at > since)
+    count, earliest = conn.execute(query).one()
+    return int(count), earliest
+
+
 def committing(tx: Connection, attempt_ids: Sequence[int], now: datetime) -> None:
     """Mark durably that the final dot of these attempts may leave from now on."""
     tx.execute(update(outbox_attempts).where(outbox_attempts.c.id.in_(list(attempt_ids))).values(committing_at=now))

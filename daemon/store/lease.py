@@ -28,11 +28,22 @@ def _started(pid: int) -> str | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return "-" if _exists(pid) else None
     except OSError:
         return "-"
     fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
     return None if fields[0] in {"Z", "X"} else fields[19]  # state (3rd) and starttime (22nd), proc(5)
+
+
+def _exists(pid: int) -> bool:
+    """Tell whether there is a process: under ProtectProc=invisible /proc hides those of other users, kill(2) does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -327,6 +327,7 @@ outbox_attempts = _table(
     sqlite_autoincrement=True,
 )
 Index(None, outbox_attempts.c.outbox_id)
+Index("ix_outbox_attempts_account", outbox_attempts.c.account, outbox_attempts.c.started_at)
 
 outbox_recipients = _table(
     "outbox_recipients",

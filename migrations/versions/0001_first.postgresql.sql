@@ -233,6 +233,8 @@ CREATE TABLE outbox_attempts (
 
 CREATE INDEX ix_outbox_attempts_outbox_id ON outbox_attempts (outbox_id);
 
+CREATE INDEX ix_outbox_attempts_account ON outbox_attempts (account, started_at);
+
 CREATE TABLE outbox_recipients (
   outbox_id BIGINT NOT NULL,
   address TEXT NOT NULL,

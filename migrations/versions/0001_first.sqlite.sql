@@ -231,6 +231,8 @@ CREATE TABLE outbox_attempts (
 
 CREATE INDEX ix_outbox_attempts_outbox_id ON outbox_attempts (outbox_id);
 
+CREATE INDEX ix_outbox_attempts_account ON outbox_attempts (account, started_at);
+
 CREATE TABLE outbox_recipients (
   outbox_id INTEGER NOT NULL,
   address TEXT NOT NULL,

@@ -76,7 +76,9 @@ def test_the_php_snippet_drops_a_row(directory: Path) -> None:
 
 def test_the_node_snippet_drops_a_row(directory: Path) -> None:
     require_server("node", present=shutil.which("node") is not None)
-    has_sqlite = subprocess.run(["node", "-e", "require('node:sqlite')"], capture_output=True, check=False).returncode == 0
+    has_sqlite = (
+        subprocess.run(["node", "-e", "require('node:sqlite')"], capture_output=True, check=False).returncode == 0
+    )
     if not has_sqlite:
         pytest.skip(f"{shutil.which('node')} is older than 22 and has no node:sqlite")
     (snippet,) = fenced("js")
@@ -102,7 +104,7 @@ def test_the_settings_of_the_five_minutes_load(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(block, encoding="utf-8")
     loaded = settings.load({}, tmp_path / ".env")
     assert ["home", "work"] == list(loaded.accounts)
-    assert "after 14 days, 0:00:00" == str(loaded.accounts["work"].pop3.delete)  # type: ignore[union-attr] -- it has POP3
+    assert "after 14 days, 0:00:00" == str(loaded.accounts["work"].pop3.delete)  # type: ignore[union-attr]  # it has POP3
 
 
 def test_every_status_of_the_outbox_is_explained(database: Database) -> None:

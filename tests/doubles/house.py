@@ -29,7 +29,9 @@ def endpoint(port: int, *, timeout_seconds: float = 5.0) -> Endpoint:
     return Endpoint(host="127.0.0.1", port=port, security=Security.PLAINTEXT, timeout_seconds=timeout_seconds)
 
 
-def fetching(port: int, *, name: str = "home", secret: str = PASSWORD, timeout_seconds: float = 5.0, **pop3: Any) -> Account:
+def fetching(
+    port: int, *, name: str = "home", secret: str = PASSWORD, timeout_seconds: float = 5.0, **pop3: Any
+) -> Account:
     """Make an account that fetches anna's mail from a loopback port."""
     return Account(
         name=name,

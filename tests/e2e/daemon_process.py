@@ -17,7 +17,9 @@ REPOSITORY: Final = Path(__file__).parents[2]
 PATIENCE_SECONDS: Final = 30.0  # two cores, and other tests beside us
 
 
-def environment(database_url: str, *, pop3_port: int | None = None, smtp_port: int | None = None, **more: str) -> dict[str, str]:
+def environment(
+    database_url: str, *, pop3_port: int | None = None, smtp_port: int | None = None, **more: str
+) -> dict[str, str]:
     """Return settings for one account, `home`, on loopback."""
     account = "POSTROOM_ACCOUNTS__HOME__"
     known = {"POSTROOM_DATABASE_URL": database_url, "POSTROOM_TRACE": "all", f"{account}ADDRESS": "anna@example.org"}
@@ -29,7 +31,11 @@ def environment(database_url: str, *, pop3_port: int | None = None, smtp_port: i
                 f"{account}{kind}__SECURITY": "plaintext",
             }
     if pop3_port is not None:
-        known |= {f"{account}POP3__USERNAME": "anna", f"{account}POP3__PASSWORD": PASSWORD, f"{account}POP3__POLL": "1s"}
+        known |= {
+            f"{account}POP3__USERNAME": "anna",
+            f"{account}POP3__PASSWORD": PASSWORD,
+            f"{account}POP3__POLL": "1s",
+        }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")}
     return kept | {"PYTHONPATH": str(REPOSITORY)} | known | more
 

@@ -19,14 +19,14 @@ def main() -> None:
     seen = 0
     proper = app.context_of
 
-    def context_of(loaded: settings.Settings, database: Database) -> Context:
+    def context_of(settings: settings.Settings, database: Database) -> Context:
         def at(name: str, *, account: str) -> None:
             nonlocal seen
             seen += name == step
             if name == step and seen == nth:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        return replace(proper(loaded, database), step=at)
+        return replace(proper(settings, database), step=at)
 
     app.context_of = context_of
     loaded = settings.load()

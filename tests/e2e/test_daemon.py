@@ -50,7 +50,9 @@ def exists(directory: Path) -> bool:
 def drop_row(directory: Path, subject: str) -> None:
     database = sqlite3.connect(directory / "house.db", timeout=5)
     with database:
-        database.execute("INSERT INTO outbox (recipients, subject, body) VALUES ('bob@example.net', ?, 'Text.')", (subject,))
+        database.execute(
+            "INSERT INTO outbox (recipients, subject, body) VALUES ('bob@example.net', ?, 'Text.')", (subject,)
+        )
     database.close()
 
 
@@ -152,6 +154,8 @@ def test_a_broken_account_and_a_dead_relay_leave_the_rest_running(
         drop_row(tmp_path, "from home")
         wait_for(lambda: value(tmp_path, "SELECT status FROM outbox WHERE id = 2") == "sent", "home still sends")
         wait_for(lambda: value(tmp_path, "SELECT status FROM outbox WHERE id = 1") == "deferred", "work waits")
-        wait_for(lambda: value(tmp_path, "SELECT count(*) FROM messages WHERE account = 'home'") == 1, "home still fetches")
+        wait_for(
+            lambda: value(tmp_path, "SELECT count(*) FROM messages WHERE account = 'home'") == 1, "home still fetches"
+        )
         assert "connection refused" in str(value(tmp_path, "SELECT last_error FROM outbox WHERE id = 1"))
         terminate(process)

@@ -52,7 +52,9 @@ def environment(tmp_path: Path, servers: tuple[Pop3Server, SmtpServer]) -> dict[
 def go(what: str, step: str, environment: dict[str, str], directory: Path, nth: int = 1) -> int:
     with child_log() as log:
         command = [sys.executable, "-W", "error", str(KILLED), what, step, str(nth)]
-        return subprocess.run(command, env=environment, cwd=directory, stderr=log, stdout=log, check=False, timeout=60).returncode
+        return subprocess.run(
+            command, env=environment, cwd=directory, stderr=log, stdout=log, check=False, timeout=60
+        ).returncode
 
 
 def query(directory: Path, statement: str) -> list[tuple[object, ...]]:
@@ -106,7 +108,8 @@ def test_a_drain_killed_at_any_step_loses_nothing_and_doubles_only_what_it_doubt
     if doubted and on_doubt == "hold":
         assert {"sent": 4, "in_doubt": 1} == statuses
         assert [("in_doubt",)] == query(
-            tmp_path, "SELECT r.status FROM outbox_recipients r JOIN outbox o ON o.id = r.outbox_id WHERE o.status = 'in_doubt'"
+            tmp_path,
+            "SELECT r.status FROM outbox_recipients r JOIN outbox o ON o.id = r.outbox_id WHERE o.status = 'in_doubt'",
         )
         assert set(after.values()) == {1}
         assert before["r0@example.net"] == after["r0@example.net"]
@@ -114,7 +117,9 @@ def test_a_drain_killed_at_any_step_loses_nothing_and_doubles_only_what_it_doubt
         assert {"sent": 5} == statuses
         assert {f"r{n}@example.net" for n in range(5)} == set(after)
         assert after.total() == (6 if step is drain.Step.ANSWERED else 5)
-        ids = {letter.recipients: set() for letter in smtp.received}
+        ids: dict[tuple[str, ...], set[bytes]] = {letter.recipients: set() for letter in smtp.received}
         for letter in smtp.received:
-            ids[letter.recipients].add(next(line for line in letter.content.splitlines() if line.startswith(b"Message-ID")))
+            ids[letter.recipients].add(
+                next(line for line in letter.content.splitlines() if line.startswith(b"Message-ID"))
+            )
         assert all(len(one) == 1 for one in ids.values()), "a second copy is the same letter"

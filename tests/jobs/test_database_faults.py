@@ -28,7 +28,7 @@ class Disk:
         event.listen(database._engine, "begin", self._limit)
 
     def _limit(self, connection: object) -> None:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()  # type: ignore[attr-defined] -- SQLAlchemy's
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()  # type: ignore[attr-defined]  # SQLAlchemy's
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages if self.is_full else 2**30}")  # type: ignore[attr-defined]
 
 

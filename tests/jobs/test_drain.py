@@ -11,7 +11,7 @@ from daemon import errors
 from daemon.demo.connection import Then
 from daemon.demo.listener import Answer
 from daemon.demo.smtp_server import SmtpServer
-from daemon.jobs import drain
+from daemon.jobs import drain, routing
 from daemon.jobs.context import Context
 from daemon.jobs.sweep import sweep
 from daemon.store.database import Database
@@ -24,7 +24,8 @@ def insert(database: Database, **columns: object) -> int:
     names = ", ".join(values)
     with database.transaction() as tx:
         row = tx.execute(
-            text(f"INSERT INTO outbox ({names}) VALUES ({', '.join(':' + name for name in values)}) RETURNING id"), values
+            text(f"INSERT INTO outbox ({names}) VALUES ({', '.join(':' + name for name in values)}) RETURNING id"),
+            values,
         )
         return int(row.scalar_one())
 
@@ -54,7 +55,7 @@ def test_a_row_of_three_columns_arrives_and_is_sent(context: Context, smtp_serve
     assert ("Grüße", "anna@example.org", "bob@example.net") == (mail["Subject"], mail["From"], mail["To"])
     assert ["Text äöü", ".", "end"] == mail.get_content().splitlines()
     status, attempts, message_id, sent_at = row(context.database, "status, attempts, message_id, sent_at", row_id)
-    assert ("sent", 1, mail["Message-ID"]) == (status, attempts, message_id)
+    assert ("sent", 1, mail["Message-ID"]) == (status, attempts, f"<{message_id}>")
     assert sent_at is not None
     assert {"bob@example.net": ("sent", 250, "2.0.0")} == recipients(context.database, row_id)
 
@@ -225,18 +226,19 @@ def test_no_transaction_is_open_while_the_socket_is_waited_on(context: Context, 
 
 
 @pytest.mark.parametrize(
-    ("sender", "account"), [(None, "home"), ("Anna <anna@work.example>", "work"), ("stranger@elsewhere.example", "home")]
+    ("sender", "account"),
+    [(None, "home"), ("Anna <anna@work.example>", "work"), ("stranger@elsewhere.example", "home")],
 )
 def test_a_row_without_account_goes_by_its_sender(context: Context, sender: str | None, account: str) -> None:
     row_id = insert(context.database, account=None, sender=sender)
     senders = {"home": house.sending(1), "work": house.sending(1, name="work", address="anna@work.example")}
-    assert 1 == drain.route(context, senders)
+    assert 1 == routing.route(context, senders)
     assert (account,) == row(context.database, "account", row_id)
 
 
 def test_a_row_for_an_unknown_account_waits_and_says_so(context: Context) -> None:
     row_id = insert(context.database, account="nobody")
-    drain.route(context, {"home": house.sending(1)})
+    routing.route(context, {"home": house.sending(1)})
     status, last_error = row(context.database, "status, last_error", row_id)
     assert "deferred" == status
     assert "nobody" in str(last_error)

@@ -20,7 +20,9 @@ from tests.doubles import house
 
 
 def letter(number: int, body: str = "Hello.") -> bytes:
-    return f"From: bob@example.net\r\nSubject: {number}\r\nMessage-ID: <{number}@example.net>\r\n\r\n{body}\r\n".encode()
+    return (
+        f"From: bob@example.net\r\nSubject: {number}\r\nMessage-ID: <{number}@example.net>\r\n\r\n{body}\r\n".encode()
+    )
 
 
 def deliver(maildrop: Maildrop, *numbers: int) -> None:
@@ -48,7 +50,9 @@ def expected_hashes(*numbers: int) -> list[str]:
     return sorted(hashlib.sha256(letter(number)).hexdigest() for number in numbers)
 
 
-def test_new_messages_are_archived_octet_for_octet(context: Context, pop3_server: Pop3Server, maildrop: Maildrop) -> None:
+def test_new_messages_are_archived_octet_for_octet(
+    context: Context, pop3_server: Pop3Server, maildrop: Maildrop
+) -> None:
     deliver(maildrop, 1, 2, 3)
     result = poll(house.fetching(pop3_server.port), context)
     assert ("ok", 3, 3, 3, 0) == (result.outcome, result.listed, result.fetched, result.new, result.deleted)
@@ -172,7 +176,11 @@ CUTS: list[tuple[str, Callable[[Pop3Server], None]]] = [
 
 @pytest.mark.parametrize("misbehave", [cut for _, cut in CUTS], ids=[name for name, _ in CUTS])
 def test_after_any_cut_nothing_is_lost_nothing_is_twice_and_the_next_poll_finishes(
-    context: Context, clock: house.Clock, pop3_server: Pop3Server, maildrop: Maildrop, misbehave: Callable[[Pop3Server], None]
+    context: Context,
+    clock: house.Clock,
+    pop3_server: Pop3Server,
+    maildrop: Maildrop,
+    misbehave: Callable[[Pop3Server], None],
 ) -> None:
     account = house.fetching(pop3_server.port, delete=house.AFTER_FETCH, timeout_seconds=0.5)
     deliver(maildrop, 1, 2, 3)
@@ -200,7 +208,9 @@ def test_one_refused_message_does_not_stop_the_others(
 ) -> None:
     account = house.fetching(pop3_server.port, delete=house.AFTER_FETCH)
     deliver(maildrop, 1, 2, 3)
-    pop3_server.answers["RETR"] = lambda seen: Answer(octets=b"-ERR broken on disk\r\n") if seen.argument == "2" else None
+    pop3_server.answers["RETR"] = lambda seen: (
+        Answer(octets=b"-ERR broken on disk\r\n") if seen.argument == "2" else None
+    )
     result = poll(account, context)
     assert ("ok", 2, 2) == (result.outcome, result.fetched, result.deleted)
     assert [letter(2)] == maildrop.contents
@@ -223,7 +233,9 @@ def test_a_damaged_copy_stops_all_deletion(context: Context, pop3_server: Pop3Se
     deliver(maildrop, 1, 2)
     poll(house.fetching(pop3_server.port), context)
     with context.database.transaction() as tx:
-        tx.execute(text("UPDATE message_sources SET content = :octets WHERE message = 1"), {"octets": b"not the letter"})
+        tx.execute(
+            text("UPDATE message_sources SET content = :octets WHERE message = 1"), {"octets": b"not the letter"}
+        )
     result = poll(house.fetching(pop3_server.port, delete=house.AFTER_FETCH), context)
     assert isinstance(result.error, errors.ProofMissing)
     assert 2 == len(maildrop.messages)

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ SQLITE_CLI = shutil.which("sqlite3")
 Door = Callable[[str], list[str]]
 
 
-class Refused(Exception):  # noqa: N818 -- reads as the tests do
+class Refused(Exception):
     pass
 
 
@@ -30,20 +31,17 @@ def _command(command: list[str], statements: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.fixture(
-    params=["python", "sqlite3", pytest.param("psql", marks=pytest.mark.servers)],
-)
-def door(request: pytest.FixtureRequest) -> Door:
-    if request.param == "psql":
-        name = str(request.getfixturevalue("postgresql_url")).partition("?")[0].rpartition("/")[2]
-        cluster: Cluster = request.getfixturevalue("cluster")
-        return lambda statements: _command([*cluster.psql(name), "-A", "-t"], statements)
-    path = str(request.getfixturevalue("sqlite_url")).removeprefix("sqlite:///")
-    if request.param == "sqlite3":
-        require_server("the sqlite3 command", present=SQLITE_CLI is not None)
-        return lambda statements: _command([str(SQLITE_CLI), "-bail", path], statements)
+def _psql(cluster: Cluster, name: str) -> Door:
+    return lambda statements: _command([*cluster.psql(name), "-A", "-t"], statements)
 
-    def python(statements: str) -> list[str]:
+
+def _sqlite3(path: Path) -> Door:
+    require_server("the sqlite3 command", present=SQLITE_CLI is not None)
+    return lambda statements: _command([str(SQLITE_CLI), "-bail", str(path)], statements)
+
+
+def _python(path: Path) -> Door:
+    def run(statements: str) -> list[str]:
         connection = sqlite3.connect(path)
         rows: list[tuple[object, ...]] = []
         try:
@@ -56,7 +54,32 @@ def door(request: pytest.FixtureRequest) -> Door:
             connection.close()
         return ["|".join("" if cell is None else str(cell) for cell in row) for row in rows]
 
-    return python
+    return run
+
+
+DOORS = ["python", "sqlite3", pytest.param("psql", marks=pytest.mark.servers)]
+
+
+@pytest.fixture(params=DOORS)
+def door(request: pytest.FixtureRequest) -> Door:
+    """A way into a database of the test's own."""
+    if request.param == "psql":
+        name = str(request.getfixturevalue("postgresql_url")).partition("?")[0].rpartition("/")[2]
+        return _psql(request.getfixturevalue("cluster"), name)
+    path = Path(str(request.getfixturevalue("sqlite_url")).removeprefix("sqlite:///"))
+    return _python(path) if request.param == "python" else _sqlite3(path)
+
+
+@pytest.fixture(scope="module", params=DOORS)
+def refusing_door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Door:
+    """A way into a database that many tests share, since whatever they try is refused."""
+    if request.param == "psql":
+        cluster: Cluster = request.getfixturevalue("cluster")
+        cluster.sql(f"CREATE DATABASE refusing TEMPLATE {request.getfixturevalue('postgresql_template')}")
+        return _psql(cluster, "refusing")
+    path = tmp_path_factory.mktemp("refusing") / "postroom.db"
+    shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+    return _python(path) if request.param == "python" else _sqlite3(path)
 
 
 # --- what is taken ----------------------------------------------------------------------------------------------------
@@ -200,24 +223,24 @@ def _spelled(values: str, request: pytest.FixtureRequest) -> str:
     ("values", "sentence"), BAD, ids=[f"{n}-{sentence.split(':')[0]}" for n, (_, sentence) in enumerate(BAD)]
 )
 def test_bad_rows_are_refused_with_a_sentence(
-    door: Door, request: pytest.FixtureRequest, values: str, sentence: str
+    refusing_door: Door, request: pytest.FixtureRequest, values: str, sentence: str
 ) -> None:
     with pytest.raises(Refused, match=sentence):
-        door(_spelled(f"INSERT INTO outbox {values}", request))
-    assert ["0"] == door("SELECT count(*) FROM outbox")
+        refusing_door(_spelled(f"INSERT INTO outbox {values}", request))
+    assert ["0"] == refusing_door("SELECT count(*) FROM outbox")
 
 
 @pytest.mark.parametrize("time", BAD_TIMES)
 @pytest.mark.parametrize("column", ["send_after", "expires_at"])
-def test_bad_times_are_refused(door: Door, request: pytest.FixtureRequest, column: str, time: str) -> None:
+def test_bad_times_are_refused(refusing_door: Door, request: pytest.FixtureRequest, column: str, time: str) -> None:
     """PostgreSQL reads times itself, takes some of these, and names the type."""
     insert = f"INSERT INTO outbox (recipients, subject, {column}) VALUES ({TO}, 's', '{time}')"
     if "psql" not in request.node.name:
         with pytest.raises(Refused, match=f"outbox.{column}: not a time"):
-            door(insert)
+            refusing_door(insert)
     elif time in {"soon", "12:00", "1700000000", "2460000.5", "2999-13-01"}:
         with pytest.raises(Refused, match=r"timestamp|date/time|not a time"):
-            door(insert)
+            refusing_door(insert)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,15 @@ def test_head_is_what_alembic_calls_head() -> None:
     assert [upgrade.head()] == ScriptDirectory(str(upgrade.migrations())).get_heads()
 
 
+def test_a_change_of_the_triggers_comes_with_a_migration() -> None:
+    """Databases get new triggers only when a migration runs. After a release: add one. Before: write the new digest."""
+    from alembic.script import ScriptDirectory
+
+    newest = ScriptDirectory(str(upgrade.migrations())).get_revision("head")
+    assert newest is not None
+    assert {kind: triggers.digest(kind) for kind in ("sqlite", "postgresql")} == newest.module.TRIGGERS
+
+
 def test_an_upgrade_of_a_current_database_keeps_its_rows(database: Database) -> None:
     with database.transaction() as tx:
         tx.execute(text("INSERT INTO outbox (recipients, subject) VALUES ('bob@example.net', 'kept')"))

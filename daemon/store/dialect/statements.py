@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, func, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -67,17 +68,24 @@ def uidl_in(conn: Connection, uidls: Sequence[str]) -> ColumnElement[bool]:
 # column would cost more than the database's.
 
 
-def bulk(tx: Connection, statement: Insert, rows: Sequence[dict[str, Any]]) -> None:
-    """Run an INSERT for many rows. rows: all of one shape, values as `ready` makes them; one that is not in them is fixed."""
-    compiled = statement.compile(dialect=tx.dialect, column_keys=list(rows[0]))
-    if compiled.positiontup is None:
-        fixed = {name: value for name, value in compiled.params.items() if name not in rows[0]}
-        tx.exec_driver_sql(compiled.string, [row | fixed for row in rows] if fixed else list(rows))
-        return
-    parts = [(name, name in rows[0], compiled.params.get(name)) for name in compiled.positiontup]
-    tx.exec_driver_sql(
-        compiled.string, [tuple(row[name] if given else value for name, given, value in parts) for row in rows]
-    )
+_COMPILED: Final[dict[tuple[str, Callable[[Connection], Insert]], tuple[str, Sequence[str] | None]]] = {}
+
+
+def bulk(tx: Connection, make: Callable[[Connection], Insert], rows: Sequence[dict[str, Any]]) -> None:
+    """Run an INSERT for many rows. make: a function that gives it, always the same one; it is compiled once.
+
+    rows: all of one shape, always the same one; values as `ready` makes them.
+    """
+    key = kind_of(tx), make
+    if key not in _COMPILED:
+        compiled = make(tx).compile(dialect=tx.dialect, column_keys=list(rows[0]))
+        _COMPILED[key] = compiled.string, compiled.positiontup
+    statement, names = _COMPILED[key]
+    if names is None:
+        tx.exec_driver_sql(statement, list(rows))
+    else:
+        pick = itemgetter(*names)
+        tx.exec_driver_sql(statement, [pick(row) for row in rows])
 
 
 def ready(tx: Connection, moment: datetime) -> Any:
@@ -86,9 +94,17 @@ def ready(tx: Connection, moment: datetime) -> Any:
 
 
 def raw_rows(conn: Connection, query: Select[Any]) -> list[Any]:
-    """Give rows as the driver gives them; `moments` reads their times."""
+    """Give rows as the driver gives them, from a table that only we write; `moments` reads their times."""
     result = conn.execute(query)
-    rows = list(result.cursor.fetchall())
+    driver: Any = conn.connection.dbapi_connection
+    before = getattr(driver, "text_factory", None)
+    if before is not None:
+        driver.text_factory = str  # what we wrote is UTF-8: no function need be called for each text
+    try:
+        rows = list(result.cursor.fetchall())
+    finally:
+        if before is not None:
+            driver.text_factory = before
     result.close()
     return rows
 

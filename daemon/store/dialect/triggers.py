@@ -6,6 +6,7 @@ on SQLite loses its triggers silently. A change here therefore needs a migration
 claimed stand in `next_attempt_at`, which is NULL in every other row: the triggers keep that true whoever changes `status`.
 """
 
+import hashlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -202,3 +203,8 @@ def drop(kind: str) -> list[str]:
             statement = f"DO $$ BEGIN IF to_regclass('{table}') IS NOT NULL THEN {statement}; END IF; END $$"
         statements.append(statement)
     return statements
+
+
+def digest(kind: str) -> str:
+    """Give a short name of what `create` makes; the newest migration holds it, so that none is forgotten."""
+    return hashlib.sha256("\n".join(create(kind)).encode()).hexdigest()[:16]
