@@ -20,7 +20,6 @@ from daemon.mail.maildrop import Entry, Known, LedgerStatus, Listing
 # Which of several rows of one UIDL is the likelier match: those that should be in the maildrop first.
 _LIKELY: Final = {LedgerStatus.ARCHIVED: 0, LedgerStatus.SKIPPED: 1, LedgerStatus.REFUSED: 1}
 _HERE: Final = frozenset(_LIKELY)
-_WAS_ARCHIVED: Final = frozenset({LedgerStatus.ARCHIVED, LedgerStatus.DELETED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,7 @@ class Plan:
 
     fetch: oldest first, no more than `max_messages`.  delete: archived, and the policy says so; each is proven before DELE.
     skip: left on the server, with the reason.  gone: in the ledger as being there, but not listed.  returned: in the ledger as
-    gone or deleted, archived, and listed again.  known: how many listed messages need no RETR.
+    gone, archived, and listed again.  known: how many listed messages need no RETR.
     """
 
     fetch: tuple[Entry, ...] = ()
@@ -53,7 +52,10 @@ def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime
     """Decide. now: aware, for the age of a message since it was first listed."""
     rows: defaultdict[str, list[Known]] = defaultdict(list)
     for row in known:
-        rows[row.uidl].append(row)
+        # A message that we deleted and that is listed again may be another one under a used UIDL: it is fetched, and its hash
+        # tells; only then may it be deleted.
+        if row.status != LedgerStatus.DELETED:
+            rows[row.uidl].append(row)
     named: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in listing.entries:
         if entry.uidl is not None:
@@ -69,7 +71,7 @@ def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime
         gone += missing
         is_certain = len(entries) == 1 and not missing
         for entry, match in pairs:
-            if match is None or (match.message is None and match.status not in _WAS_ARCHIVED):
+            if match is None or (match.message is None and match.status != LedgerStatus.ARCHIVED):
                 wanted.append(entry)
                 continue
             recognised += 1

@@ -137,13 +137,16 @@ def gone(tx: Connection, ids: Sequence[int], now: datetime) -> None:
         {
             "status": str(LedgerStatus.GONE),
             "last_seen_at": func.coalesce(listed, ledger.c.last_seen_at),
-            "reason": f"not listed any more on {now:%Y-%m-%d}, and not deleted by postroom",
+            "reason": case(
+                (ledger.c.dele_sent_at.is_not(None), f"gone on {now:%Y-%m-%d}, after our DELE whose QUIT was not confirmed"),
+                else_=f"not listed any more on {now:%Y-%m-%d}, and not deleted by postroom",
+            ),
         },
     )
 
 
 def returned(tx: Connection, ids: Sequence[int], now: datetime) -> None:
-    """Note that archived messages, gone or deleted once, are listed again: restored, or a QUIT that was not carried out."""
+    """Note that archived messages, gone once, are listed again."""
     _each(
         tx,
         ids,

@@ -75,12 +75,10 @@ def test_the_php_snippet_drops_a_row(directory: Path) -> None:
 
 
 def test_the_node_snippet_drops_a_row(directory: Path) -> None:
-    require_server("node", present=shutil.which("node") is not None)
-    has_sqlite = (
-        subprocess.run(["node", "-e", "require('node:sqlite')"], capture_output=True, check=False).returncode == 0
-    )
-    if not has_sqlite:
-        pytest.skip(f"{shutil.which('node')} is older than 22 and has no node:sqlite")
+    node = shutil.which("node")
+    probe = [node or "false", "-e", "require('node:sqlite')"]
+    has_sqlite = node is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    require_server("a Node of 22 or newer, which has node:sqlite", present=has_sqlite)
     (snippet,) = fenced("js")
     (directory / "drop.js").write_text(snippet, encoding="utf-8")
     run("node", "--disable-warning=ExperimentalWarning", "drop.js", directory=directory)
@@ -112,6 +110,19 @@ def test_every_status_of_the_outbox_is_explained(database: Database) -> None:
 
     listed = set(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE))
     assert set(schema.OUTBOX_STATUSES) == listed
+
+
+def test_every_table_and_column_is_named() -> None:
+    from daemon.store import schema
+
+    section = TEXT.split("## Tables")[1].split("\n## ")[0]
+    shown = {
+        table: set(re.findall(r"`(\w+)`", columns))
+        for table, columns in re.findall(r"^- \*\*`(\w+)`\*\*(.*?)(?=^- |\Z)", section, re.MULTILINE | re.DOTALL)
+    }
+    assert {table.name for table in schema.METADATA.sorted_tables} == set(shown)
+    for table in schema.METADATA.sorted_tables:
+        assert set() == {column.name for column in table.columns} - shown[table.name], table.name
 
 
 def test_every_module_that_follows_a_letter_exists() -> None:

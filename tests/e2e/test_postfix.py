@@ -99,7 +99,7 @@ def test_a_row_arrives_with_everything_that_was_put_into_it(house: House, postfi
     (verdict,) = house.rows("SELECT status, attempts, sent_at, message_id FROM outbox WHERE id = :row", row=row)
     assert ("sent", 1) == (verdict["status"], verdict["attempts"])
     assert verdict["sent_at"]
-    assert letter["Message-ID"] == verdict["message_id"]
+    assert letter["Message-ID"] == f"<{verdict['message_id']}>"
 
 
 def test_complete_letters_of_every_shape_arrive_octet_for_octet(sender: House, postfix: Postfix) -> None:
