@@ -28,6 +28,7 @@ def account(one: Account, context: Context) -> Iterator[Finding]:
         try:
             with maildrop.visiting(one, context) as client:
                 stat, facts = client.stat(), client.capabilities
+                client.noop()
                 text = f"logged in; {stat.count} messages, {stat.octets} octets; "
                 text += f"{client.tls_version or 'no TLS'}; says {' '.join(sorted(facts.names)) or 'no CAPA'}"
             yield Finding(subject=subject, text=text)

@@ -50,12 +50,7 @@ class Plan:
 
 def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime) -> Plan:
     """Decide. now: aware, for the age of a message since it was first listed."""
-    rows: defaultdict[str, list[Known]] = defaultdict(list)
-    for row in known:
-        # A message that we deleted and that is listed again may be another one under a used UIDL: it is fetched, and its hash
-        # tells; only then may it be deleted.
-        if row.status != LedgerStatus.DELETED:
-            rows[row.uidl].append(row)
+    rows = _by_uidl(known)
     named: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in listing.entries:
         if entry.uidl is not None:
@@ -97,6 +92,19 @@ def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime
         returned=tuple(returned),
         known=recognised,
     )
+
+
+def _by_uidl(known: Sequence[Known]) -> defaultdict[str, list[Known]]:
+    """Group the rows that a listed message may be matched to.
+
+    Not those that we deleted: listed again it may be another message under a used UIDL. It is fetched, and its hash tells;
+    only then may it be deleted.
+    """
+    rows: defaultdict[str, list[Known]] = defaultdict(list)
+    for row in known:
+        if row.status != LedgerStatus.DELETED:
+            rows[row.uidl].append(row)
+    return rows
 
 
 def _match(entries: list[Entry], rows: list[Known]) -> tuple[list[tuple[Entry, Known | None]], list[Known]]:

@@ -138,7 +138,10 @@ def gone(tx: Connection, ids: Sequence[int], now: datetime) -> None:
             "status": str(LedgerStatus.GONE),
             "last_seen_at": func.coalesce(listed, ledger.c.last_seen_at),
             "reason": case(
-                (ledger.c.dele_sent_at.is_not(None), f"gone on {now:%Y-%m-%d}, after our DELE whose QUIT was not confirmed"),
+                (
+                    ledger.c.dele_sent_at.is_not(None),
+                    f"gone on {now:%Y-%m-%d}, after our DELE whose QUIT was not confirmed",
+                ),
                 else_=f"not listed any more on {now:%Y-%m-%d}, and not deleted by postroom",
             ),
         },

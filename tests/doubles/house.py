@@ -1,5 +1,6 @@
 """A house on loopback for tests: accounts that point at the demo servers, and a context that works on a test database."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,6 +47,11 @@ def sending(port: int, *, name: str = "home", address: str = "anna@example.org",
     """Make an account that sends through a loopback port."""
     credentials: dict[str, Any] = {"username": "anna", "password": password()} if login else {}
     return Account(name=name, address=address, smtp=Smtp(endpoint=endpoint(port), **credentials))
+
+
+def real_monotonic() -> float:
+    """Give the machine's own clock, for what has to wait in earnest."""
+    return time.monotonic()
 
 
 class Clock:

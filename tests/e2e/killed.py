@@ -1,4 +1,4 @@
-"""Run one fetch or send as its own process, and kill it at a named step. Usage: killed.py fetch|send STEP [NTH]
+"""Run the daemon, one fetch or one send as its own process, and kill it at a named step. Usage: killed.py run|fetch|send STEP [NTH]
 
 STEP `-` runs to the end. The settings are in the environment, as for the command. SIGKILL, not an exception: nothing of
 ours gets to tidy up.
@@ -30,6 +30,9 @@ def main() -> None:
 
     app.context_of = context_of
     loaded = settings.load()
+    if what == "run":
+        app.run(loaded)
+        return
     app.configure_trace(loaded)
     database = app.open_database(loaded)
     try:

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from daemon import errors
 from daemon.demo.connection import Then
 from daemon.demo.listener import Answer
 from daemon.demo.pop3_server import Pop3Server
 from daemon.demo.smtp_server import SmtpServer
-from tests.e2e.daemon_process import command, environment, running, terminate, wait_for
+from daemon.store.database import Database
+from tests.e2e.daemon_process import PATIENCE_SECONDS, command, environment, running, terminate, wait_for
 from tests.secrets_used import PASSWORD
 
 LETTER = b"From: bob@example.net\r\nSubject: Hello\r\n\r\nText.\r\n"
@@ -57,20 +59,27 @@ def drop_row(directory: Path, subject: str) -> None:
 
 
 def test_it_fetches_indexes_and_sends_and_stops_in_order(
-    tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], settings: dict[str, str]
+    tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], database_url: str, database: Database
 ) -> None:
-    with running(settings, tmp_path) as process:
-        wait_for(lambda: exists(tmp_path), "the database is made")
-        wait_for(lambda: value(tmp_path, "SELECT count(*) FROM messages WHERE parser_version > 0") == 1, "indexed")
-        servers[0].maildrop("anna").add(LETTER.replace(b"Hello", b"Again"))
-        wait_for(lambda: value(tmp_path, "SELECT count(*) FROM messages WHERE parser_version > 0") == 2, "polled again")
-        drop_row(tmp_path, "dropped")
-        assert servers[1].wait_for(1)
-        wait_for(lambda: value(tmp_path, "SELECT status FROM outbox") == "sent", "the verdict is written")
+    def ask(statement: str) -> object:
+        with database.reading() as conn:
+            return conn.execute(text(statement)).scalar()
+
+    pop3, smtp = servers
+    with running(environment(database_url, pop3_port=pop3.port, smtp_port=smtp.port), tmp_path) as process:
+        wait_for(lambda: ask("SELECT count(*) FROM messages WHERE parser_version > 0") == 1, "indexed")
+        pop3.maildrop("anna").add(LETTER.replace(b"Hello", b"Again"))
+        wait_for(lambda: ask("SELECT count(*) FROM messages WHERE parser_version > 0") == 2, "polled again")
+        with database.transaction() as tx:
+            tx.execute(text("INSERT INTO outbox (recipients, subject, body) VALUES ('bob@example.net', 'Hi', 'Text.')"))
+        dropped = time.monotonic()
+        assert smtp.wait_for(1)
+        assert time.monotonic() - dropped < PATIENCE_SECONDS
+        wait_for(lambda: ask("SELECT status FROM outbox") == "sent", "the verdict is written")
         code, seconds = terminate(process)
     assert 0 == code
     assert seconds < 10
-    assert "ok" == value(tmp_path, "SELECT outcome FROM polls ORDER BY id DESC LIMIT 1")
+    assert "ok" == ask("SELECT outcome FROM polls ORDER BY id DESC LIMIT 1")
 
 
 def test_rows_dropped_by_another_process_leave_within_a_second(

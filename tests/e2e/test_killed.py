@@ -65,12 +65,13 @@ def query(directory: Path, statement: str) -> list[tuple[object, ...]]:
         database.close()
 
 
+@pytest.mark.parametrize("what", ["run", "fetch"])
 @pytest.mark.parametrize("step", list(poll.Step))
-def test_a_fetch_killed_at_any_step_is_finished_by_the_next(
-    step: poll.Step, tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], environment: dict[str, str]
+def test_a_poll_killed_at_any_step_is_finished_by_the_next(
+    step: poll.Step, what: str, tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], environment: dict[str, str]
 ) -> None:
     maildrop = servers[0].maildrop("anna")
-    assert -signal.SIGKILL == go("fetch", step, environment, tmp_path)
+    assert -signal.SIGKILL == go(what, step, environment, tmp_path)
     archived = query(tmp_path, "SELECT count(*) FROM messages")[0][0]
     assert archived == len(LETTERS) or LETTERS == maildrop.contents, "each letter is in the archive or on the server"
 
@@ -98,7 +99,7 @@ def test_a_drain_killed_at_any_step_loses_nothing_and_doubles_only_what_it_doubt
             [(f"r{n}@example.net", on_doubt) for n in range(5)],
         )
     database.close()
-    assert -signal.SIGKILL == go("send", step, environment, tmp_path, nth=1)
+    assert -signal.SIGKILL == go("run", step, environment, tmp_path)
     before = Counter(to for letter in smtp.received for to in letter.recipients)
 
     assert 0 == go("send", "-", environment, tmp_path)

@@ -3,6 +3,7 @@
 Works as root too (initdb refuses root: it is then run as the user `postgres`), listens on no port, and keeps nothing.
 """
 
+import ctypes
 import os
 import pwd
 import shutil
@@ -14,6 +15,12 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 START_SECONDS: Final = 30.0
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+
+
+def _end_with_parent() -> None:
+    """Have the server shut down at once when the suite's process dies without stopping it, as by a time limit."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def binaries() -> Path | None:
@@ -73,6 +80,7 @@ class Cluster:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 -- the suite forks this from its main thread
                 **self._as,
             )
         deadline = time.monotonic() + START_SECONDS

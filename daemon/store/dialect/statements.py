@@ -7,7 +7,6 @@ from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, func, text
-from sqlalchemy.dialects import postgresql, sqlite
 
 from daemon.store import schema
 from daemon.store.dialect.types import SQLITE, Instant
@@ -20,7 +19,13 @@ def kind_of(conn: Connection) -> str:
 
 def upsert(conn: Connection, table: Table) -> Any:
     """Begin an INSERT … ON CONFLICT; both databases have it, SQLAlchemy keeps it in their dialects."""
-    return sqlite.insert(table) if kind_of(conn) == SQLITE else postgresql.insert(table)
+    if kind_of(conn) == SQLITE:
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415 -- each dialect is loaded only where it is used
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 -- it costs a quick look at SQLite 50 ms
+
+    return postgresql.insert(table)
 
 
 def insert_missing(conn: Connection, table: Table) -> Insert:

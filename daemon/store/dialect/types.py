@@ -9,8 +9,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Dialect, Integer, LargeBinary, Text, TypeDecorator
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import TIMESTAMP, BigInteger, Dialect, Integer, LargeBinary, Text, TypeDecorator
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import ColumnElement, FunctionElement
 from sqlalchemy.types import TypeEngine, UserDefinedType
@@ -49,7 +48,7 @@ class Instant(TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Choose the column type of the database."""
-        return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True) if dialect.name == POSTGRESQL else Text())
+        return dialect.type_descriptor(TIMESTAMP(timezone=True) if dialect.name == POSTGRESQL else Text())
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Refuse a naive time: it is a bug of ours."""
