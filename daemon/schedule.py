@@ -9,6 +9,7 @@ a bug in one job is traced with its traceback, and the house goes on.
 import queue
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -25,9 +26,10 @@ from daemon.mail.account import Account, Cron
 from daemon.store import accounts as account_rows
 from daemon.store import outbox
 
-WORKERS_MAX: Final = 32  # threads; each holds a socket and little else
-WORKERS_BESIDE_POLLS: Final = (
-    4  # hands kept for drains, index and sweep, so that slow maildrops never hold up the outbox
+POLLS_AT_ONCE: Final = 32  # threads; each holds a socket and little else
+DRAINS_AT_ONCE: Final = 32
+HOUSEKEEPERS: Final = (
+    2  # index and sweep; polls have hands of their own, so that slow maildrops never hold up the outbox
 )
 POLL_BUDGET_SECONDS: Final = poll.SESSION_SECONDS + 120.0
 DRAIN_BUDGET_SECONDS: Final = drain.SESSION_SECONDS + 120.0
@@ -37,6 +39,7 @@ SWEEP_EVERY: Final = timedelta(seconds=30)
 POLL_JITTER: Final = 0.1  # share of the interval, so that many accounts of one provider do not log in in one second
 POLL_JITTER_MAX_SECONDS: Final = 30
 FIRST_POLLS_APART_SECONDS: Final = 0.2
+SHARE_AFTER_ABORT: Final = 0.2  # of the grace at a stop: what visits get to write down once their sockets were closed
 WATCH_SECONDS: Final = 1.0  # longest sleep of the outbox watcher: a due time in the future is noticed this late at most
 
 
@@ -105,21 +108,22 @@ class Hands:
         """Wait for the running visits, then close their sockets; True when all ended. `context.stop` is set before."""
         for _thread in self._threads:
             self._queue.put(None)
-        deadline = self._context.monotonic() + grace_seconds
-        for share in (0.8, 1.0):  # the last fifth is for what an abort needs to write down
-            until = deadline - grace_seconds * (1 - share)
-            for thread in self._threads:
-                thread.join(max(0.0, until - self._context.monotonic()))
-            if not any(thread.is_alive() for thread in self._threads):
-                return True
-            aborted = sum(visit.sessions.abort_all() for visit in self._visits.values())
-            trace.session_aborted_at_stop(sessions=aborted)
+        now = self._context.monotonic()
+        if self._have_ended_by(now + grace_seconds * (1 - SHARE_AFTER_ABORT)):
+            return True
+        trace.sessions_aborted(sessions=sum(visit.sessions.abort_all() for visit in self._visits.values()))
+        return self._have_ended_by(now + grace_seconds)
+
+    def _have_ended_by(self, deadline: float) -> bool:
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - self._context.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
         while (visit := self._queue.get()) is not None:
             context = replace(self._context, sessions=visit.sessions)
-            while True:
+            while not self._context.stop.is_set():
+                visit.running_since = self._context.monotonic()  # what it waited for a hand is not its doing
                 try:
                     visit.work(context)
                 except errors.PostroomError as error:
@@ -145,8 +149,8 @@ class Schedule:
         self._senders = {name: account for name, account in self._accounts.items() if account.smtp is not None}
         fetchers = [account for account in self._accounts.values() if account.pop3 is not None]
         drains = sum(len(_drain_names(account)) for account in self._senders.values())
-        workers = min(WORKERS_MAX, len(fetchers) + drains + WORKERS_BESIDE_POLLS)
-        self.hands = Hands(context, workers)
+        self._polls = Hands(context, min(POLLS_AT_ONCE, len(fetchers)))
+        self._hands = Hands(context, min(DRAINS_AT_ONCE, drains) + HOUSEKEEPERS)
         self._clock = BackgroundScheduler(
             timezone=UTC,
             # Without these a tick that is late by a second is dropped until the next interval.
@@ -155,13 +159,13 @@ class Schedule:
         self._clock.add_listener(_tick_lost, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self._watcher = threading.Thread(target=self._watch, name="outbox-watcher", daemon=True)
         self.ticked_at = context.monotonic()
-        self.hands.register("index", self._index, HOUSEWORK_BUDGET_SECONDS)
-        self.hands.register("sweep", self._sweep, HOUSEWORK_BUDGET_SECONDS)
+        self._hands.register("index", self._index, HOUSEWORK_BUDGET_SECONDS)
+        self._hands.register("sweep", self._sweep, HOUSEWORK_BUDGET_SECONDS)
         self._every("index", SAFETY_NET)
         self._every("sweep", SWEEP_EVERY)
         for account in self._senders.values():
             for name in _drain_names(account):
-                self.hands.register(name, _draining(account), DRAIN_BUDGET_SECONDS)
+                self._hands.register(name, _draining(account), DRAIN_BUDGET_SECONDS)
                 self._every(name, SAFETY_NET)
         for position, account in enumerate(fetchers):
             self._add_poll(account, position)
@@ -177,32 +181,35 @@ class Schedule:
         self._context.stop.set()
         self._clock.shutdown(wait=False)
         self._watcher.join(grace_seconds)
-        return self.hands.stop(grace_seconds)
+        with ThreadPoolExecutor(2) as both:
+            return all(list(both.map(lambda hands: hands.stop(grace_seconds), (self._polls, self._hands))))
 
     def is_progressing(self) -> bool:
         """Tell whether the watchdog may be fed: the clock has ticked lately and no visit is overdue."""
-        return self._context.monotonic() - self.ticked_at < 10.0 and not self.hands.end_overdue()
+        return self._context.monotonic() - self.ticked_at < 10.0 and not (
+            self._polls.end_overdue() + self._hands.end_overdue()
+        )
 
     # --- what the clock asks for ------------------------------------------------------------------------------------
 
     def _every(self, name: str, interval: timedelta) -> None:
         trigger = IntervalTrigger(seconds=interval.total_seconds(), timezone=UTC)
-        self._clock.add_job(self.hands.ask, trigger, args=[name], id=name, next_run_time=datetime.now(UTC))
+        self._clock.add_job(self._hands.ask, trigger, args=[name], id=name, next_run_time=datetime.now(UTC))
 
     def _add_poll(self, account: Account, position: int) -> None:
         assert account.pop3 is not None  # noqa: S101 -- chosen so by the caller
         name, when = f"poll {account.name}", account.pop3.poll
-        self.hands.register(name, self._polling(account), POLL_BUDGET_SECONDS)
+        self._polls.register(name, self._polling(account), POLL_BUDGET_SECONDS)
         if isinstance(when, Cron):
             self._clock.add_job(
-                self.hands.ask, CronTrigger.from_crontab(when.expression, timezone=UTC), args=[name], id=name
+                self._polls.ask, CronTrigger.from_crontab(when.expression, timezone=UTC), args=[name], id=name
             )
             return
         seconds = when.interval.total_seconds()
         jitter = min(seconds * POLL_JITTER, POLL_JITTER_MAX_SECONDS)
         first = datetime.now(UTC) + timedelta(seconds=position * FIRST_POLLS_APART_SECONDS)
         trigger = IntervalTrigger(seconds=seconds, jitter=jitter, timezone=UTC)
-        self._clock.add_job(self.hands.ask, trigger, args=[name], id=name, next_run_time=first)
+        self._clock.add_job(self._polls.ask, trigger, args=[name], id=name, next_run_time=first)
 
     def _polling(self, account: Account) -> Callable[[Context], None]:
         def visit(context: Context) -> None:
@@ -211,7 +218,7 @@ class Schedule:
             if not_before is not None and not_before > context.clock():
                 return  # failing: the back-off has not run out
             if poll.poll(account, context).new:
-                self.hands.ask("index")
+                self._hands.ask("index")
 
         return visit
 
@@ -254,7 +261,7 @@ class Schedule:
                 due = outbox.due_accounts(conn, context.clock())
         for account in due & self._senders.keys():
             for name in _drain_names(self._senders[account]):
-                self.hands.ask(name)
+                self._hands.ask(name)
 
 
 def _drain_names(account: Account) -> list[str]:

@@ -93,7 +93,7 @@ def stopping(*, signal: str) -> None:
     _log.info("postroom stopping", signal=signal)
 
 
-def session_aborted_at_stop(*, sessions: int) -> None:
+def sessions_aborted(*, sessions: int) -> None:
     """Say that sessions outlived the grace period and their sockets were closed."""
     _log.warning("sessions aborted", sessions=sessions)
 
