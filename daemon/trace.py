@@ -230,14 +230,14 @@ def row_refused(*, outbox: int, error: errors.PostroomError) -> None:
     _log.warning("row refused", outbox=outbox, error=error)
 
 
-def row_in_doubt(*, account: str, outbox: int, reason: str) -> None:
+def row_in_doubt(*, account: str, outbox: int, address: str, reason: str) -> None:
     """Report the one ambiguous instant: the letter was given, the reply not seen."""
-    _log.warning("row in doubt", account=account, outbox=outbox, reason=reason)
+    _log.warning("row in doubt", account=account, outbox=outbox, address=address, reason=reason)
 
 
-def verdict_not_recorded(*, account: str, outbox: int, error: errors.PostroomError, tries_left: int) -> None:
+def verdict_not_recorded(*, outbox: int, error: errors.PostroomError, tries_left: int) -> None:
     """Report a verdict that could not be written; with no try left the row will show as in doubt."""
-    _log.error("verdict not recorded", account=account, outbox=outbox, error=error, tries_left=tries_left)
+    _log.error("verdict not recorded", outbox=outbox, error=error, tries_left=tries_left)
 
 
 def drain_finished(

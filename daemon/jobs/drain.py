@@ -13,16 +13,16 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, assert_never
+from typing import Final
 
 from daemon import errors, trace
-from daemon.jobs import budget
+from daemon.jobs import budget, letter, verdict
 from daemon.jobs.context import Abortable, Context
-from daemon.mail import compose
+from daemon.jobs.letter import Item
 from daemon.mail.account import Account, Smtp
 from daemon.mail.envelope import Envelope
 from daemon.smtp.relay import Relay
-from daemon.smtp.replies import Deferred, Failed, InDoubt, Outcome, Sent
+from daemon.smtp.replies import Outcome
 from daemon.store import accounts, outbox
 from daemon.wire.sasl import Credentials
 
@@ -30,8 +30,6 @@ LEASE: Final = timedelta(minutes=10)  # a claimed row belongs to us this long; r
 CLAIM_ROWS: Final = 20  # rows a claim: few enough that a stop or a lost relay gives back little
 SESSION_SECONDS: Final = 30 * 60.0  # one connection is used no longer than this, whatever the relay does
 RENEW_SECONDS: Final = 60.0  # on progress, the leases of claimed rows are renewed this often
-RECORD_TRIES: Final = 4  # a verdict is worth waiting for: the database may be locked or full for a moment
-RECORD_WAIT: Final = timedelta(seconds=1)  # doubled between those tries
 
 
 class Step(StrEnum):
@@ -60,8 +58,9 @@ class Result:
     error: errors.PostroomError | None = None
 
     def count(self, status: str) -> None:
-        """Count one row by the status it came to."""
-        setattr(self, status, getattr(self, status) + 1)
+        """Count one row by the status it came to; one that somebody stopped meanwhile (held, cancelled) is put back."""
+        name = status if status in {"sent", "partial", "deferred", "failed", "in_doubt"} else "put_back"
+        setattr(self, name, getattr(self, name) + 1)
 
     @property
     def rows(self) -> int:
@@ -84,15 +83,6 @@ def drain(
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """A claimed row and the letter made of it."""
-
-    row: outbox.Claimed
-    letter: compose.Letter
-    message_id: str | None  # None: a raw message without one
-
-
 class _Drain:
     """One drain, from claim to record."""
 
@@ -101,9 +91,8 @@ class _Drain:
     ) -> None:
         self.account, self.smtp, self.context, self.result, self.report = account, smtp, context, result, report
         self.name = account.name
-        self.domain = account.domain
         self.started = self.renewed = context.monotonic()
-        self.waiting: list[_Item] = []  # claimed by us and not yet come to an end, the current one first
+        self.rows: list[outbox.Claimed] = []  # claimed by us and not yet come to an end, the current one first
         self.transcript = context.transcript(account.name)
 
     def run(self, *, even_paused: bool) -> None:
@@ -114,9 +103,9 @@ class _Drain:
                 return
             if budget.full_until(self.context, self.name, self.smtp.budget, longer_than=budget.PATIENCE) is not None:
                 return
-            self._claim()
-            if self.waiting:
-                self._session()
+            item = self._next()
+            if item is not None:
+                self._session(item)
         except errors.PostroomError as error:
             result.error = error
             trace.job_failed(job=f"drain {self.name}", error=error)
@@ -148,56 +137,36 @@ class _Drain:
 
     # --- rows into letters ------------------------------------------------------------------------------------------
 
-    def _claim(self) -> None:
-        """Claim due rows until some of them are letters or none is left; rows that can't be letters are refused here."""
-        context = self.context
-        while not self.waiting and not context.stop.is_set():
-            with context.database.transaction() as tx:
-                rows = outbox.claim(
-                    tx, owner=context.owner, now=context.clock(), lease=LEASE, limit=CLAIM_ROWS, account=self.name
-                )
-            if not rows:
-                return
-            context.step(Step.CLAIMED, account=self.name)
-            self.waiting = [item for row in rows if (item := self._compose(row)) is not None]
+    def _next(self) -> Item | None:
+        """Make the next letter, claiming rows when none is left; None when nothing is due. A row that can't be one is refused.
 
-    def _compose(self, row: outbox.Claimed) -> _Item | None:
-        with self.context.database.reading() as conn:
-            attached = outbox.attachments_of(conn, row.id)
-        try:
-            # The id is fixed at the first attempt: what a retry sends is the same letter to every reader.
-            # In the tables it stands without its brackets, as in `messages`, so that the two can be joined.
-            message_id = f"<{row.message_id}>" if row.message_id else None
-            message_id = message_id or compose.new_message_id(row.created_at, self.domain, unique=str(row.id))
-            draft = compose.Draft(
-                id=row.id,
-                recipients=row.recipients,
-                cc=row.cc,
-                bcc=row.bcc,
-                sender=row.sender,
-                reply_to=row.reply_to,
-                subject=row.subject,
-                body=row.body,
-                html=row.html,
-                headers=row.headers,
-                raw=row.raw,
-                message_id=message_id,
-                attachments=attached,
-            )
-            letter = compose.compose(
-                draft, account_address=self.account.address, now=row.created_at, message_id=message_id
-            )
-        except errors.InputInvalid as error:
-            with self.context.database.transaction() as tx:
-                outbox.refuse(tx, row.id, str(error), self.context.clock())
-            trace.row_refused(outbox=row.id, error=error)
-            self._count("failed")
-            return None
-        return _Item(row, letter, letter.message_id.strip("<>") if letter.message_id else None)
+        One letter at a time: the attachments of twenty rows may be more than memory has.
+        """
+        context = self.context
+        while not context.stop.is_set():
+            if not self.rows:
+                with context.database.transaction() as tx:
+                    self.rows = outbox.claim(
+                        tx, owner=context.owner, now=context.clock(), lease=LEASE, limit=CLAIM_ROWS, account=self.name
+                    )
+                if not self.rows:
+                    return None
+                context.step(Step.CLAIMED, account=self.name)
+            row = self.rows[0]
+            with context.database.reading() as conn:
+                attached = outbox.attachments_of(conn, row.id)
+            try:
+                return letter.write(row, attached, self.account)
+            except errors.InputInvalid as error:
+                with context.database.transaction() as tx:
+                    outbox.refuse(tx, row.id, str(error), context.clock())
+                trace.row_refused(outbox=row.id, error=error)
+                self._ended("failed")
+        return None
 
     # --- letters to the relay ---------------------------------------------------------------------------------------
 
-    def _session(self) -> None:
+    def _session(self, first: Item) -> None:
         """Give all that is due to one connection; a relay that can't be used pauses, and its rows wait."""
         context = self.context
         self.result.session = self.transcript.session
@@ -206,11 +175,10 @@ class _Drain:
                 relay = self._connect(session.enter_context(context.sessions.watching()))
                 session.enter_context(closing(relay))
                 context.step(Step.CONNECTED, account=self.name)
-                while self.waiting and relay.usable and not context.stop.is_set() and self._has_budget():
-                    self._send(relay, self.waiting[0])
-                    del self.waiting[0]
-                    if not self.waiting:
-                        self._claim()
+                item: Item | None = first
+                while item is not None and not context.stop.is_set() and self._has_budget():
+                    self._send(relay, item)
+                    item = self._next() if relay.usable else None
                 if relay.usable:
                     relay.quit()
             with context.database.transaction() as tx:
@@ -231,26 +199,27 @@ class _Drain:
             smtp.endpoint,
             credentials,
             auth=smtp.auth,
-            helo_name=self.domain,
+            helo_name=self.account.domain,
             transcript=self.transcript,
             deadline=self.started + SESSION_SECONDS,
             progress=self._progress,
             opened=opened,
         )
 
-    def _send(self, relay: Relay, item: _Item) -> None:
+    def _send(self, relay: Relay, item: Item) -> None:
         """Carry one row through one attempt; WireError and SmtpError mean the relay is lost, and the row is deferred."""
-        context, row, letter = self.context, item.row, item.letter
+        context, row, written = self.context, item.row, item.letter
         with context.database.transaction() as tx:
             attempt = outbox.prepare(
                 tx,
                 row.id,
                 message_id=item.message_id,
-                recipients=[(one.address, one.field) for one in letter.recipients],
+                recipients=[(one.address, one.field) for one in written.recipients],
                 account=self.name,
                 relay=f"{self.smtp.endpoint.host}:{self.smtp.endpoint.port}",
                 session=self.transcript.session,
                 now=context.clock(),
+                owner=context.owner,
             )
         context.step(Step.PREPARED, account=self.name)
 
@@ -259,80 +228,56 @@ class _Drain:
                 outbox.committing(tx, [attempt.id], context.clock())
             context.step(Step.COMMITTING, account=self.name)
 
-        if not attempt.id:
-            return  # somebody took the row back meanwhile
+        if not attempt.id:  # somebody took the row back meanwhile
+            self._ended("put_back")
+            return
         outcomes: dict[str, Outcome] = {}  # stays empty where every recipient has its verdict already
         try:
             if attempt.addresses:
                 outcomes = relay.send(
-                    Envelope(sender=letter.sender, recipients=attempt.addresses),
-                    letter.content,
-                    smtputf8=letter.needs_smtputf8,
-                    eightbit=letter.needs_8bit,
+                    Envelope(sender=written.sender, recipients=attempt.addresses),
+                    written.content,
+                    smtputf8=written.needs_smtputf8,
+                    eightbit=written.needs_8bit,
                     before_final_dot=before_final_dot,
                 )
+        except errors.Busy:
+            self._ended("put_back")  # it is another process's row now, and the dot has not left
+            raise
         except (errors.WireError, errors.SmtpError, errors.StoreError) as error:
             # Nothing was accepted: the final dot had not left.
             unsent = [outbox.Verdict(address=to, status="deferred", reply=str(error)) for to in attempt.addresses]
-            self._record(item, attempt, unsent)
-            del self.waiting[0]
+            self._record(row, attempt, unsent)
             raise
         context.step(Step.ANSWERED, account=self.name)
-        self._record(item, attempt, [_verdict(to, outcome) for to, outcome in outcomes.items()])
+        self._record(row, attempt, [verdict.of(to, outcome) for to, outcome in outcomes.items()])
 
-    def _record(self, item: _Item, attempt: outbox.Attempt, verdicts: list[outbox.Verdict]) -> None:
-        """Write the verdicts down; worth several tries, since what is not written becomes a doubt."""
-        context = self.context
-        untroubled = all(one.status == "sent" for one in verdicts)
-        transcript = None if untroubled or context.trace_mode == "off" else self.transcript.text()
-        status = self._write(item, attempt, verdicts, transcript)
-        context.step(Step.RECORDED, account=self.name)
-        session = self.transcript.session
-        if status == "in_doubt":
-            trace.row_in_doubt(account=self.name, outbox=item.row.id, reason=verdicts[0].reply)
+    def _record(self, row: outbox.Claimed, attempt: outbox.Attempt, verdicts: list[outbox.Verdict]) -> None:
+        status = verdict.record(self.context, row, attempt, verdicts, self.transcript.text())
+        self.context.step(Step.RECORDED, account=self.name)
+        for one in verdicts:
+            if one.status == "in_doubt":
+                trace.row_in_doubt(account=self.name, outbox=row.id, address=one.address, reason=one.reply)
         trace.row_finished(
             account=self.name,
-            outbox=item.row.id,
+            outbox=row.id,
             status=status,
-            attempt=item.row.attempts,
+            attempt=row.attempts,
             recipients=len(verdicts),
-            session=session,
+            session=self.transcript.session,
         )
-        self._count(status)
-
-    def _write(
-        self, item: _Item, attempt: outbox.Attempt, verdicts: list[outbox.Verdict], transcript: str | None
-    ) -> str:
-        context, wait = self.context, RECORD_WAIT
-        for tries_left in range(RECORD_TRIES - 1, 0, -1):
-            try:
-                return self._write_once(item, attempt, verdicts, transcript)
-            except errors.StoreError as error:
-                trace.verdict_not_recorded(account=self.name, outbox=item.row.id, error=error, tries_left=tries_left)
-                context.pause(wait)
-                wait *= 2
-        return self._write_once(item, attempt, verdicts, transcript)
-
-    def _write_once(
-        self, item: _Item, attempt: outbox.Attempt, verdicts: list[outbox.Verdict], transcript: str | None
-    ) -> str:
-        context = self.context
-        now = context.clock()
-        with context.database.transaction() as tx:
-            return outbox.record(
-                tx,
-                attempt.id,
-                verdicts,
-                now=now,
-                next_attempt_at=context.backoff.next_attempt(item.row.attempts, now, context.jitter()),
-                transcript=transcript,
-            )
+        self._ended(status)
 
     # --- around it --------------------------------------------------------------------------------------------------
 
-    def _count(self, status: str) -> None:
+    def _ended(self, status: str) -> None:
+        """Let go of the current row, which has come to an end."""
+        del self.rows[0]
         self.result.count(status)
         self.report(self.result)
+
+    def _ids(self) -> list[int]:
+        return [row.id for row in self.rows]
 
     def _progress(self) -> None:
         """Feed the watchdog and keep the leases; the stream calls this whenever octets moved."""
@@ -342,7 +287,7 @@ class _Drain:
         if now - self.renewed < RENEW_SECONDS:
             return
         with context.database.transaction() as tx:
-            outbox.renew(tx, [item.row.id for item in self.waiting], context.owner, context.clock() + LEASE)
+            outbox.renew(tx, self._ids(), context.owner, context.clock() + LEASE)
         self.renewed = now
 
     def _relay_failed(self, error: errors.PostroomError) -> None:
@@ -357,42 +302,22 @@ class _Drain:
                 else context.backoff.next_attempt(failures, now, context.jitter())
             )
             accounts.relay_failed(tx, self.name, str(error), now, until)
-            for item in self.waiting:
-                outbox.put_back(tx, item.row.id, reason=str(error), next_attempt_at=until, count_attempt=False, now=now)
+            outbox.put_back(tx, self._ids(), reason=str(error), next_attempt_at=until, now=now, owner=context.owner)
         context.kept(self.transcript)
         trace.relay_failed(
-            account=self.name, session=self.transcript.session, error=error, rows=len(self.waiting), paused_until=until
+            account=self.name, session=self.transcript.session, error=error, rows=len(self.rows), paused_until=until
         )
-        self.result.put_back += len(self.waiting)
-        self.waiting = []
+        self.result.put_back += len(self.rows)
+        self.rows = []
 
     def _put_back(self, reason: str, until: datetime | None = None) -> None:
         """Return claimed rows to the queue, due at once or at `until`, without counting an attempt."""
-        if not self.waiting:
+        if not self.rows:
             return
         now = self.context.clock()
         with self.context.database.transaction() as tx:
-            for item in self.waiting:
-                outbox.put_back(
-                    tx, item.row.id, reason=reason, next_attempt_at=until or now, count_attempt=False, now=now
-                )
-        self.result.put_back += len(self.waiting)
-        self.waiting = []
-
-
-def _verdict(address: str, outcome: Outcome) -> outbox.Verdict:
-    """Turn the engine's outcome for one recipient into the row that records it."""
-    match outcome:
-        case Sent(reply=reply):
-            status = "sent"
-        case Deferred(reply=reply):
-            status = "deferred"
-        case Failed(reply=reply):
-            status = "failed"
-        case InDoubt(reason=reason):
-            return outbox.Verdict(address=address, status="in_doubt", reply=reason)
-        case _:
-            assert_never(outcome)
-    return outbox.Verdict(
-        address=address, status=status, code=reply.code or None, enhanced=reply.enhanced, reply=reply.text
-    )
+            outbox.put_back(
+                tx, self._ids(), reason=reason, next_attempt_at=until or now, now=now, owner=self.context.owner
+            )
+        self.result.put_back += len(self.rows)
+        self.rows = []

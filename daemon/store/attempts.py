@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from daemon import errors
 from daemon.store.dialect import statements, texts
 from daemon.store.lease import is_dead
 from daemon.store.schema import outbox, outbox_attempts, outbox_recipients
@@ -63,15 +64,20 @@ def prepare(
     relay: str,
     session: str,
     now: datetime,
+    owner: str | None = None,
 ) -> Attempt:
     """Begin an attempt at a claimed row; recipients are written down at the first one.
 
-    message_id: stays that of the first attempt.  recipients: (address, to | cc | bcc).
+    message_id: stays that of the first attempt.  recipients: (address, to | cc | bcc).  owner: who claimed the row; a row that
+    is another's by now, or at which an attempt is under way, gives an Attempt with id 0: the sender slept past its lease.
     """
     t, r, a = outbox.c, outbox_recipients.c, outbox_attempts.c
-    row = tx.execute(statements.for_update(tx, select(t.status, t.on_doubt).where(t.id == outbox_id))).one_or_none()
-    number = 1 + (tx.execute(select(func.max(a.number)).where(a.outbox_id == outbox_id)).scalar() or 0)
-    if row is None or row.status != "sending":
+    query = select(t.status, t.on_doubt, t.lease_owner).where(t.id == outbox_id)
+    row = tx.execute(statements.for_update(tx, query)).one_or_none()
+    tried = tx.execute(select(a.number, a.finished_at).where(a.outbox_id == outbox_id)).all()
+    number = 1 + max((one.number for one in tried), default=0)
+    is_ours = row is not None and row.status == "sending" and owner in {None, row.lease_owner}
+    if row is None or not is_ours or any(one.finished_at is None for one in tried):
         return Attempt(id=0, number=number, addresses=())
     if message_id is not None:
         tx.execute(update(outbox).where(t.id == outbox_id, t.message_id.is_(None)).values(message_id=message_id))
@@ -107,8 +113,14 @@ def attempts_since(conn: Connection, account: str, since: datetime) -> tuple[int
 
 
 def committing(tx: Connection, attempt_ids: Sequence[int], now: datetime) -> None:
-    """Mark durably that the final dot of these attempts may leave from now on."""
-    tx.execute(update(outbox_attempts).where(outbox_attempts.c.id.in_(list(attempt_ids))).values(committing_at=now))
+    """Mark durably that the final dot of these attempts may leave from now on.
+
+    Busy if one of them was ended meanwhile: its sender slept past its lease, the row is another's, and the dot must not leave.
+    """
+    a = outbox_attempts.c
+    marked = update(outbox_attempts).where(a.id.in_(list(attempt_ids)), a.finished_at.is_(None))
+    if tx.execute(marked.values(committing_at=now)).rowcount != len(attempt_ids):
+        raise errors.Busy("the lease of this row ran out before its letter was sent, and another process took it")
 
 
 def record(
@@ -237,22 +249,26 @@ def _settle(
 
 
 def put_back(
-    tx: Connection, outbox_id: int, *, reason: str, next_attempt_at: datetime, count_attempt: bool, now: datetime
+    tx: Connection,
+    outbox_ids: Sequence[int],
+    *,
+    reason: str,
+    next_attempt_at: datetime,
+    now: datetime,
+    owner: str | None = None,
 ) -> None:
-    """Return a claimed row: its relay can't be used, or the house stops. An attempt left open past its mark is a doubt."""
-    if tx.execute(select(outbox.c.status).where(outbox.c.id == outbox_id)).scalar_one_or_none() != "sending":
-        return
-    opened, _doubted = _close_attempts(tx, outbox_id, now)
-    later = next_attempt_at > now
-    uncount = not count_attempt and not opened
-    _settle(
-        tx,
-        outbox_id,
-        now=now,
-        next_attempt_at=next_attempt_at,
-        error=reason if later or opened else None,
-        uncount=uncount,
-    )
+    """Return claimed rows: their relay can't be used, or the house stops. An attempt left open past its mark is a doubt.
+
+    A claim that no attempt followed does not count as one.  owner: who claimed them; a row that is another's by now is left
+    alone.
+    """
+    t = outbox.c
+    rows = tx.execute(select(t.id, t.status, t.lease_owner).where(t.id.in_(list(outbox_ids)))).all()
+    for row in rows:
+        if row.status == "sending" and owner in {None, row.lease_owner}:
+            opened, _doubted = _close_attempts(tx, row.id, now)
+            error = reason if opened or next_attempt_at > now else None
+            _settle(tx, row.id, now=now, next_attempt_at=next_attempt_at, error=error, uncount=not opened)
 
 
 def _close_attempts(tx: Connection, outbox_id: int, now: datetime) -> tuple[bool, bool]:

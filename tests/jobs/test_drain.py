@@ -222,6 +222,25 @@ def test_no_transaction_is_open_while_the_socket_is_waited_on(context: Context, 
     assert not any(waits)
 
 
+@pytest.mark.parametrize("sleeps_at", ["drain.connected", "drain.prepared"])
+def test_a_process_that_slept_past_its_lease_does_not_send_what_another_has_taken(
+    context: Context, clock: house.Clock, smtp_server: SmtpServer, sleeps_at: str
+) -> None:
+    """A laptop that was closed for an hour wakes up in the middle of a drain."""
+    row_id = insert(context.database)
+    other = replace(context, owner="elsewhere/boot/namespace/1/1")
+
+    def sleep(name: str, **_: object) -> None:
+        if name == sleeps_at:
+            clock.forward(hours=1)
+            sweep(other)
+            assert 1 == send(other, smtp_server).sent
+
+    send(replace(context, step=sleep), smtp_server)
+    assert 1 == len(smtp_server.received)
+    assert ("sent",) == row(context.database, "status", row_id)
+
+
 # --- which account ----------------------------------------------------------------------------------------------------
 
 

@@ -258,12 +258,12 @@ def test_rows_put_back_are_as_if_never_claimed(database: Database, insert: Inser
     row = insert()
     claim(database, now)
     with database.transaction() as tx:
-        outbox.put_back(tx, row, reason="stopping", next_attempt_at=now, count_attempt=False, now=now)
+        outbox.put_back(tx, [row], reason="stopping", next_attempt_at=now, now=now)
     shown = row_of(database, row)
     assert ("queued", 0, now, None) == (shown.status, shown.attempts, shown.next_attempt_at, shown.last_error)
     claim(database, now)
     with database.transaction() as tx:
-        outbox.put_back(tx, row, reason="relay down", next_attempt_at=now + LEASE, count_attempt=False, now=now)
+        outbox.put_back(tx, [row], reason="relay down", next_attempt_at=now + LEASE, now=now)
     shown = row_of(database, row)
     assert ("deferred", 0, now + LEASE, "relay down") == (
         shown.status,
@@ -283,7 +283,7 @@ def test_a_row_put_back_past_its_mark_is_in_doubt(database: Database, insert: In
     with database.transaction() as tx:
         outbox.committing(tx, [attempt.id], now)
     with database.transaction() as tx:
-        outbox.put_back(tx, row, reason="database full", next_attempt_at=now, count_attempt=False, now=now)
+        outbox.put_back(tx, [row], reason="database full", next_attempt_at=now, now=now)
     assert ("in_doubt", None) == ((shown := row_of(database, row)).status, shown.next_attempt_at)
     assert {A: "in_doubt", B: "in_doubt"} == recipients_of(database, row)
 
