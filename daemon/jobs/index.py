@@ -7,7 +7,6 @@ on where it was. A message that the parser can't read becomes a row that says so
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -118,11 +117,8 @@ def _batches(listed: list[tuple[int, int]]) -> Iterator[list[int]]:
 
 def _parsed(around: _Surroundings, batch: list[int]) -> list[tuple[int, Parsed]]:
     """Read and parse; sources are let go one by one. A message pruned meanwhile is left out."""
-    sources: dict[int, bytes] = {}
     with around.database.reading() as conn:
-        for message in batch:
-            with suppress(errors.NotFound):
-                sources[message] = archive.source(conn, message)
+        sources = archive.sources(conn, batch)
     parsed: list[tuple[int, Parsed]] = []
     for message in batch:
         raw = sources.pop(message, None)

@@ -159,6 +159,19 @@ def source(conn: Connection, message: int) -> bytes:
     return b"".join(source_parts(conn, message))
 
 
+def sources(conn: Connection, ids: Sequence[int]) -> dict[int, bytes]:
+    """Give the octets of several messages whole, by id, in one statement; ids that are not in the archive are left out."""
+    t = message_sources.c
+    there = set(conn.execute(select(messages.c.id).where(messages.c.id.in_(ids))).scalars())
+    parts: dict[int, list[bytes]] = {message: [] for message in ids if message in there}
+    for message, content in conn.execute(
+        select(t.message, t.content).where(t.message.in_(ids)).order_by(t.message, t.part)
+    ):
+        if message in parts:
+            parts[message].append(content)
+    return {message: b"".join(contents) for message, contents in parts.items()}
+
+
 def get(conn: Connection, message: int) -> Row[Any]:
     """Give the row of a message; NotFound if there is none."""
     row = conn.execute(select(messages).where(messages.c.id == message)).first()

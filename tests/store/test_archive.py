@@ -39,6 +39,7 @@ def test_a_large_message_is_kept_in_parts(database: Database, now: datetime) -> 
     spool.close()
     with database.reading() as conn:
         parts = list(archive.source_parts(conn, filed.message))
+        assert {filed.message: piece * 9} == archive.sources(conn, [filed.message, filed.message + 1])
         assert {filed.message} == archive.proven(conn, [filed.message])
     assert [SOURCE_PART_OCTETS, SOURCE_PART_OCTETS, len(piece)] == [len(part) for part in parts]
     assert piece * 9 == b"".join(parts)
