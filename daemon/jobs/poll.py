@@ -60,7 +60,7 @@ class Step(StrEnum):
 class Result:
     """How a visit went; the counts hold also when it failed midway.
 
-    outcome: ok, failed (see `error`), or busy (another process visits this account).
+    outcome: ok, failed (see `error`), interrupted (by our own stop), or busy (another process visits this account).
     """
 
     account: str
@@ -142,7 +142,9 @@ class _Visit:
                 poll_id = accounts.begin_poll(tx, self.name, transcript.session, context.owner, context.clock())
             self._session(transcript)
         except errors.PostroomError as error:
-            result.outcome, result.error = "failed", error
+            # Our own stop says nothing about the server: the account is not failing.
+            is_ours = isinstance(error, errors.Stopped) and context.stop.is_set()
+            result.outcome, result.error = "interrupted" if is_ours else "failed", error
         self._record(poll_id, transcript)
 
     # --- the session ------------------------------------------------------------------------------------------------
@@ -346,7 +348,7 @@ class _Visit:
             with context.database.transaction() as tx:
                 if result.error is None:
                     accounts.succeeded(tx, self.name, now)
-                else:
+                elif result.outcome == "failed":
                     next_poll_at = self._next_poll_at(accounts.failures(tx, self.name) + 1, result.error, now)
                     accounts.failed(tx, self.name, str(result.error), now, next_poll_at)
                 if poll_id is not None:

@@ -122,6 +122,8 @@ def test_sigterm_ends_a_session_that_hangs_within_ten_seconds(
     assert 0 == code
     assert seconds < 10
     assert [LETTER] == servers[0].maildrop("anna").contents
+    assert "interrupted" == value(tmp_path, "SELECT outcome FROM polls")
+    assert 0 == value(tmp_path, "SELECT failures FROM accounts"), "the server is not to blame"
 
 
 def test_a_daemon_killed_with_sigkill_is_succeeded_at_once(
