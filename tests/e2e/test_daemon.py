@@ -36,7 +36,8 @@ def settings(tmp_path: Path, servers: tuple[Pop3Server, SmtpServer]) -> dict[str
 def value(directory: Path, statement: str) -> object:
     database = sqlite3.connect(f"file:{directory}/house.db?mode=ro", uri=True, timeout=5)
     try:
-        return database.execute(statement).fetchone()[0]
+        row = database.execute(statement).fetchone()
+        return None if row is None else row[0]
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return None
