@@ -54,11 +54,14 @@ def _lines(seen: Overview, loaded: Settings, now: datetime) -> list[str]:
         lines.append(
             f"account   {one.name:<{width}}  {output.plain(one.address)}, {output.count(one.messages, 'message')}"
         )
-        if set_up is None:
+        if set_up is None and loaded.accounts:
             lines[-1] += ", no longer in the settings"
             continue
-        said = [_maildrop(one, now)] if set_up.pop3 is not None else []
-        said += [_relay(one, now)] if set_up.smtp is not None else []
+        # A reader of the archive has no settings of his own: he is told what the database knows.
+        fetches = set_up.pop3 is not None if set_up else one.last_success_at or one.failing_since
+        sends = set_up.smtp is not None if set_up else one.relay_last_success_at or one.relay_failing_since
+        said = [_maildrop(one, now)] if fetches else []
+        said += [_relay(one, now)] if sends else []
         lines += [f"          {'':<{width}}  {text}" for text in said]
     return lines
 

@@ -133,6 +133,14 @@ def test_status_tells_how_it_stands(house: House) -> None:
     assert 2 == json.loads(house("status", "--json").stdout)["messages"]
 
 
+def test_status_tells_a_reader_without_settings_what_the_database_knows(house: House) -> None:
+    house("fetch")
+    house.environ = {"POSTROOM_DATABASE_URL": house.environ["POSTROOM_DATABASE_URL"]}
+    text = house("status").stdout
+    assert "fetch: ok" in text
+    assert "settings" not in text
+
+
 def test_what_looks_into_an_archive_that_is_not_there_says_how_to_make_it(new_house: House) -> None:
     for verb in (("status",), ("search", "x"), ("outbox", "list"), ("db", "verify")):
         result = new_house(*verb, expected=errors.DatabaseUnusable.exit_code)
