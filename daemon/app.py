@@ -15,7 +15,7 @@ from typing import Final
 
 from daemon import errors, trace
 from daemon.jobs import check as checking
-from daemon.jobs import drain, index, poll, routing, sweep
+from daemon.jobs import drain, index, poll, routing, sweep, visit
 from daemon.jobs.context import Context
 from daemon.mail.account import Account
 from daemon.schedule import Schedule
@@ -77,7 +77,7 @@ def fetch(
     database: Database,
     names: Sequence[str] = (),
     report: Callable[[str, int, int], None] | None = None,
-) -> list[poll.Result]:
+) -> list[visit.Result]:
     """Poll the named accounts once (all with POP3 if none is named), then index what came.
 
     report: told (account, messages done, messages planned).

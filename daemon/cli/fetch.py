@@ -10,7 +10,7 @@ from daemon import errors
 from daemon.cli import house, output
 
 if TYPE_CHECKING:
-    from daemon.jobs.poll import Result
+    from daemon.jobs.visit import Result
 
 
 @click.command()

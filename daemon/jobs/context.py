@@ -101,11 +101,16 @@ class Context:
             trace.session_failed(account=transcript.account, session=transcript.session, transcript=text)
         return text
 
+    def come_back_at(self, failures: int, error: errors.PostroomError) -> datetime:
+        """Say when to try a server again: backed off, and after a refused login at the longest wait (accounts get locked).
+
+        failures: in a row, this one counted.
+        """
+        now = self.clock()
+        return (
+            now + self.backoff.longest if error.permanent else self.backoff.next_attempt(failures, now, self.jitter())
+        )
+
     def pause(self, wait: timedelta) -> None:
         """Wait, but not beyond a stop."""
         self.stop.wait(wait.total_seconds())
-
-    def ensure_running(self) -> None:
-        """Raise Stopped when no new work may begin."""
-        if self.stop.is_set():
-            raise errors.Stopped("the daemon is stopping")

@@ -295,12 +295,7 @@ class _Drain:
         context, now = self.context, self.context.clock()
         self.result.error = error
         with context.database.transaction() as tx:
-            failures = accounts.relay_failures(tx, self.name) + 1
-            until = (
-                now + context.backoff.longest
-                if error.permanent
-                else context.backoff.next_attempt(failures, now, context.jitter())
-            )
+            until = context.come_back_at(accounts.relay_failures(tx, self.name) + 1, error)
             accounts.relay_failed(tx, self.name, str(error), now, until)
             outbox.put_back(tx, self._ids(), reason=str(error), next_attempt_at=until, now=now, owner=context.owner)
         context.kept(self.transcript)

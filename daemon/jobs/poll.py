@@ -15,12 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
 from daemon import errors, trace
+from daemon.jobs import visit
 from daemon.jobs.context import Context
+from daemon.jobs.visit import Result
 from daemon.mail.account import Account, Pop3
 from daemon.mail.maildrop import Entry, LedgerStatus, Listing
 from daemon.pop3 import client as pop3_client
@@ -54,26 +56,6 @@ class Step(StrEnum):
     DELE_RECORDED = "poll.dele_recorded"
     QUIT = "poll.quit"
     RECORDED = "poll.recorded"
-
-
-@dataclass(slots=True, kw_only=True)
-class Result:
-    """How a visit went; the counts hold also when it failed midway.
-
-    outcome: ok, failed (see `error`), interrupted (by our own stop), or busy (another process visits this account).
-    """
-
-    account: str
-    outcome: str = "ok"
-    session: str | None = None
-    listed: int = 0
-    fetched: int = 0
-    new: int = 0
-    octets: int = 0
-    skipped: int = 0
-    dele_sent: int = 0
-    deleted: int = 0
-    error: errors.PostroomError | None = None
 
 
 def poll(account: Account, context: Context, *, report: Report | None = None) -> Result:
@@ -145,7 +127,8 @@ class _Visit:
             # Our own stop says nothing about the server: the account is not failing.
             is_ours = isinstance(error, errors.Stopped) and context.stop.is_set()
             result.outcome, result.error = "interrupted" if is_ours else "failed", error
-        self._record(poll_id, transcript)
+        visit.record(context, result, poll_id, transcript, seconds=context.monotonic() - self.started)
+        context.step(Step.RECORDED, account=self.name)
 
     # --- the session ------------------------------------------------------------------------------------------------
 
@@ -338,62 +321,3 @@ class _Visit:
         if not held:
             raise errors.Busy(f"{self.name}: the lease of this visit ran out and another process took it")
         self.renewed = now
-
-    def _record(self, poll_id: int | None, transcript: Transcript) -> None:
-        """Write the visit down and give the lease back; a database that fails here is only traced."""
-        context, result, now = self.context, self.result, self.context.clock()
-        next_poll_at: datetime | None = None
-        try:
-            kept = context.kept(transcript) if result.error else None
-            with context.database.transaction() as tx:
-                if result.error is None:
-                    accounts.succeeded(tx, self.name, now)
-                elif result.outcome == "failed":
-                    next_poll_at = self._next_poll_at(accounts.failures(tx, self.name) + 1, result.error, now)
-                    accounts.failed(tx, self.name, str(result.error), now, next_poll_at)
-                if poll_id is not None:
-                    accounts.end_poll(
-                        tx,
-                        poll_id,
-                        now=now,
-                        outcome=result.outcome,
-                        listed=result.listed,
-                        fetched=result.fetched,
-                        octets=result.octets,
-                        skipped=result.skipped,
-                        dele_sent=result.dele_sent,
-                        deleted=result.deleted,
-                        error=str(result.error) if result.error else None,
-                        transcript=kept,
-                    )
-                accounts.release(tx, self.name, context.owner)
-            context.step(Step.RECORDED, account=self.name)
-        except errors.StoreError as error:
-            result.outcome, result.error = "failed", result.error or error
-        if result.error is None:
-            trace.poll_finished(
-                account=self.name,
-                session=transcript.session,
-                listed=result.listed,
-                fetched=result.fetched,
-                new=result.new,
-                octets=result.octets,
-                skipped=result.skipped,
-                deleted=result.deleted,
-                seconds=context.monotonic() - self.started,
-            )
-        else:
-            trace.poll_failed(
-                account=self.name,
-                session=transcript.session,
-                error=result.error,
-                fetched=result.fetched,
-                next_poll_at=next_poll_at,
-            )
-
-    def _next_poll_at(self, failures: int, error: errors.PostroomError, now: datetime) -> datetime:
-        """Say when to come back: backed off, and after a refused login at the longest wait at once (accounts get locked)."""
-        backoff = self.context.backoff
-        if error.permanent:
-            return now + backoff.longest
-        return backoff.next_attempt(failures, now, self.context.jitter())

@@ -12,7 +12,7 @@ from typing import Final, Self
 from sqlalchemy import RowMapping, text
 
 from daemon import app, settings
-from daemon.jobs import drain, poll
+from daemon.jobs import drain, poll, visit
 from daemon.store import archive
 from daemon.store.database import Database
 from tests.secrets_used import PASSWORD
@@ -71,7 +71,7 @@ class House:
 
     # --- visits -----------------------------------------------------------------------------------------------------
 
-    def fetch(self, *, later: timedelta = timedelta()) -> poll.Result:
+    def fetch(self, *, later: timedelta = timedelta()) -> visit.Result:
         """Visit the maildrop once; `later` than now by that much."""
         context = app.context_of(self.settings, self.database)
         return poll.poll(self.settings.accounts["home"], replace(context, clock=lambda: context.clock() + later))
