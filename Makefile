@@ -46,8 +46,9 @@ format: $(STAMP)  ## put the code into the format that lint wants
 demo: $(STAMP)  ## see it work: a daemon between two loopback servers with sample mail
 	@$(BIN)/postroom demo
 
-bench: $(STAMP)  ## measure a fetch from Dovecot beside mpop, fetchmail and getmail6, where they are installed
+bench: $(STAMP)  ## measure a fetch from Dovecot beside mpop, fetchmail and getmail6, where they are installed; and the command
 	@$(BIN)/python -m tests.benchmarks.bench_fetch $(ARGS)
+	@$(BIN)/python -m tests.benchmarks.bench_command
 
 # One resolution for every supported Python. The file holds names, versions and hashes: no address, no path.
 constraints:  ## pin the newest releases that pyproject.toml allows (needs uv)

@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -68,14 +67,12 @@ def test_reading_sees_one_state_throughout(database: Database) -> None:
     assert 1 == rows(database)
 
 
-def test_a_change_by_another_is_noticed_within_a_moment(database: Database) -> None:
+def test_a_change_by_another_ends_the_wait(database: Database) -> None:
     watch = database.watch()
     assert watch.wait(0) is False
     thread = threading.Timer(0.05, lambda: _insert(database))
     thread.start()
-    began = time.monotonic()
     assert watch.wait(5)
-    assert time.monotonic() - began < 1
     thread.join()
     _insert(database)
     assert watch.wait(5), "a change between two waits counts"
