@@ -1,15 +1,12 @@
 """Try everything that the settings name, and change nothing: log in, look, log out; one finding a line."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from daemon import errors
-from daemon.jobs import maildrop
+from daemon.jobs import maildrop, session
 from daemon.jobs.context import Context
-from daemon.mail.account import Account
-from daemon.smtp.relay import Relay
-from daemon.wire.sasl import Credentials
+from daemon.mail.account import Account, Smtp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,30 +34,23 @@ def account(one: Account, context: Context) -> Iterator[Finding]:
     if one.smtp is not None:
         subject = f"{one.name} SMTP {one.smtp.endpoint.host}:{one.smtp.endpoint.port}"
         try:
-            yield Finding(subject=subject, text=_relay(one, context))
+            yield Finding(subject=subject, text=_relay(one, one.smtp, context))
         except errors.PostroomError as error:
             yield Finding(subject=subject, text=str(error), error=error)
 
 
-def _relay(one: Account, context: Context) -> str:
-    smtp = one.smtp
-    assert smtp is not None  # noqa: S101 -- asked by the caller
-    credentials = None
-    if smtp.username is not None and smtp.password is not None:
-        credentials = Credentials(username=smtp.username, secret=smtp.password.read())
-    with ExitStack() as session:
-        relay = Relay.connect(
-            smtp.endpoint,
-            credentials,
-            auth=smtp.auth,
-            helo_name=one.domain,
-            transcript=context.transcript(one.name),
-            deadline=context.monotonic() + maildrop.SESSION_SECONDS,
-            progress=context.pulse,
-            opened=session.enter_context(context.sessions.watching()),
+def _relay(one: Account, smtp: Smtp, context: Context) -> str:
+    with session.relay(
+        one,
+        smtp,
+        context,
+        transcript=context.transcript(one.name),
+        deadline=context.monotonic() + maildrop.SESSION_SECONDS,
+        progress=context.pulse,
+    ) as relay:
+        text = (
+            f"{'logged in' if smtp.username is not None else 'connected, no login'}; {relay.tls_version or 'no TLS'}; "
         )
-        session.enter_context(closing(relay))
-        text = f"{'logged in' if credentials else 'connected, no login'}; {relay.tls_version or 'no TLS'}; "
         text += f"says {' '.join(sorted(relay.features.names)) or 'nothing (HELO)'}"
         relay.quit()
     return text

@@ -9,22 +9,20 @@ row that can't be made a letter is failed with its reason; neither stops the oth
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from daemon import errors, trace
-from daemon.jobs import budget, letter, verdict
-from daemon.jobs.context import Abortable, Context
+from daemon.jobs import budget, letter, session, verdict
+from daemon.jobs.context import Context
 from daemon.jobs.letter import Item
 from daemon.mail.account import Account, Smtp
 from daemon.mail.envelope import Envelope
 from daemon.smtp.relay import Relay
 from daemon.smtp.replies import Outcome
 from daemon.store import accounts, outbox
-from daemon.wire.sasl import Credentials
 
 LEASE: Final = timedelta(minutes=10)  # a claimed row belongs to us this long; renewed for each letter
 CLAIM_ROWS: Final = 20  # rows a claim: few enough that a stop or a lost relay gives back little
@@ -171,9 +169,14 @@ class _Drain:
         context = self.context
         self.result.session = self.transcript.session
         try:
-            with ExitStack() as session:
-                relay = self._connect(session.enter_context(context.sessions.watching()))
-                session.enter_context(closing(relay))
+            with session.relay(
+                self.account,
+                self.smtp,
+                context,
+                transcript=self.transcript,
+                deadline=self.started + SESSION_SECONDS,
+                progress=self._progress,
+            ) as relay:
                 context.step(Step.CONNECTED, account=self.name)
                 item: Item | None = first
                 while item is not None and not context.stop.is_set() and self._has_budget():
@@ -189,22 +192,6 @@ class _Drain:
         except errors.PostroomError as error:
             self._put_back(str(error))
             raise
-
-    def _connect(self, opened: Callable[[Abortable], None]) -> Relay:
-        smtp = self.smtp
-        credentials = None
-        if smtp.username is not None and smtp.password is not None:
-            credentials = Credentials(username=smtp.username, secret=smtp.password.read())
-        return Relay.connect(
-            smtp.endpoint,
-            credentials,
-            auth=smtp.auth,
-            helo_name=self.account.domain,
-            transcript=self.transcript,
-            deadline=self.started + SESSION_SECONDS,
-            progress=self._progress,
-            opened=opened,
-        )
 
     def _send(self, relay: Relay, item: Item) -> None:
         """Carry one row through one attempt; WireError and SmtpError mean the relay is lost, and the row is deferred."""
@@ -253,7 +240,7 @@ class _Drain:
         self._record(row, attempt, [verdict.of(to, outcome) for to, outcome in outcomes.items()])
 
     def _record(self, row: outbox.Claimed, attempt: outbox.Attempt, verdicts: list[outbox.Verdict]) -> None:
-        status = verdict.record(self.context, row, attempt, verdicts, self.transcript.text())
+        status = verdict.record(self.context, row, attempt, verdicts, self.transcript)
         self.context.step(Step.RECORDED, account=self.name)
         for one in verdicts:
             if one.status == "in_doubt":

@@ -1,15 +1,15 @@
 """An operator's look into a maildrop: list it, read a message, delete by UIDL. The archive is not touched."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import Final
 
 from daemon import errors
+from daemon.jobs import session
 from daemon.jobs.context import Context
 from daemon.mail.account import Account
 from daemon.mail.maildrop import Entry, Listing
 from daemon.pop3.client import Client, Refused
-from daemon.wire.sasl import Credentials
 from daemon.wire.spool import Spool
 
 SESSION_SECONDS: Final = 15 * 60.0  # a person waits for it; whatever the server does, it ends
@@ -22,17 +22,10 @@ def visiting(account: Account, context: Context) -> Iterator[Client]:
         raise errors.InputInvalid(f"{account.name}: this account has no POP3 settings")
     pop3, transcript = account.pop3, context.transcript(account.name)
     try:
-        with ExitStack() as session:
-            client = Client.connect(
-                pop3.endpoint,
-                Credentials(username=pop3.username, secret=pop3.password.read()),
-                auth=pop3.auth,
-                transcript=transcript,
-                deadline=context.monotonic() + SESSION_SECONDS,
-                progress=context.pulse,
-                opened=session.enter_context(context.sessions.watching()),
-            )
-            session.enter_context(closing(client))
+        deadline = context.monotonic() + SESSION_SECONDS
+        with session.maildrop(
+            pop3, context, transcript=transcript, deadline=deadline, progress=context.pulse
+        ) as client:
             yield client
             client.quit()
     except (errors.WireError, errors.Pop3Error):

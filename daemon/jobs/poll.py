@@ -13,14 +13,13 @@ this module.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
 from daemon import errors, trace
-from daemon.jobs import visit
+from daemon.jobs import session, visit
 from daemon.jobs.context import Context
 from daemon.jobs.visit import Result
 from daemon.mail.account import Account, Pop3
@@ -28,7 +27,6 @@ from daemon.mail.maildrop import Entry, LedgerStatus, Listing
 from daemon.pop3 import client as pop3_client
 from daemon.pop3 import plan as planning
 from daemon.store import accounts, archive, ledger
-from daemon.wire.sasl import Credentials
 from daemon.wire.spool import Spool
 from daemon.wire.transcript import Transcript
 
@@ -133,18 +131,10 @@ class _Visit:
     # --- the session ------------------------------------------------------------------------------------------------
 
     def _session(self, transcript: Transcript) -> None:
-        pop3 = self.pop3
-        with ExitStack() as session:
-            client = pop3_client.Client.connect(
-                pop3.endpoint,
-                Credentials(username=pop3.username, secret=pop3.password.read()),
-                auth=pop3.auth,
-                transcript=transcript,
-                deadline=self.started + SESSION_SECONDS,
-                progress=self._progress,
-                opened=session.enter_context(self.context.sessions.watching()),
-            )
-            session.enter_context(closing(client))
+        deadline = self.started + SESSION_SECONDS
+        with session.maildrop(
+            self.pop3, self.context, transcript=transcript, deadline=deadline, progress=self._progress
+        ) as client:
             self.context.step(Step.CONNECTED, account=self.name)
             listing = self._identified(client, client.listing())
             self.result.listed = listing.count

@@ -8,6 +8,7 @@ from daemon import errors, trace
 from daemon.jobs.context import Context
 from daemon.smtp.replies import Deferred, Failed, InDoubt, Outcome, Sent
 from daemon.store import outbox
+from daemon.wire.transcript import Transcript
 
 TRIES: Final = 4  # the database may be locked or full for a moment
 WAIT: Final = timedelta(seconds=1)  # doubled between the tries
@@ -32,14 +33,18 @@ def of(address: str, outcome: Outcome) -> outbox.Verdict:
 
 
 def record(
-    context: Context, row: outbox.Claimed, attempt: outbox.Attempt, verdicts: Sequence[outbox.Verdict], transcript: str
+    context: Context,
+    row: outbox.Claimed,
+    attempt: outbox.Attempt,
+    verdicts: Sequence[outbox.Verdict],
+    transcript: Transcript,
 ) -> str:
     """Write the verdicts of one attempt; return the status that the row comes to. Raises StoreError after the last try.
 
-    transcript: kept where not every recipient was taken, unless traces are off.
+    transcript: its text is kept where not every recipient was taken, unless traces are off.
     """
     untroubled = all(one.status == "sent" for one in verdicts)
-    kept = None if untroubled or context.trace_mode == "off" else transcript
+    kept = None if untroubled or context.trace_mode == "off" else transcript.text()
     wait = WAIT
     for tries_left in range(TRIES - 1, 0, -1):
         try:

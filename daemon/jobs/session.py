@@ -1,0 +1,62 @@
+"""Open sessions with an account's servers, for the length of a block: logged in, abortable from outside, closed at its end.
+
+The secret is read when it is needed, and not kept. Raises what `pop3.client` and `smtp.relay` raise, and SecretUnavailable.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+from daemon.jobs.context import Context
+from daemon.mail.account import Account, Pop3, Smtp
+from daemon.pop3.client import Client
+from daemon.smtp.relay import Relay
+from daemon.wire.sasl import Credentials
+from daemon.wire.transcript import Transcript
+
+
+@contextmanager
+def maildrop(
+    pop3: Pop3, context: Context, *, transcript: Transcript, deadline: float, progress: Callable[[], None]
+) -> Iterator[Client]:
+    """Open the maildrop; without QUIT, nothing is deleted. deadline: a value of the context's monotonic clock."""
+    with context.sessions.watching() as opened:
+        client = Client.connect(
+            pop3.endpoint,
+            Credentials(username=pop3.username, secret=pop3.password.read()),
+            auth=pop3.auth,
+            transcript=transcript,
+            deadline=deadline,
+            progress=progress,
+            opened=opened,
+        )
+        with closing(client):
+            yield client
+
+
+@contextmanager
+def relay(
+    account: Account,
+    smtp: Smtp,
+    context: Context,
+    *,
+    transcript: Transcript,
+    deadline: float,
+    progress: Callable[[], None],
+) -> Iterator[Relay]:
+    """Open a session with the relay, logged in where the settings have a login."""
+    credentials = None
+    if smtp.username is not None and smtp.password is not None:
+        credentials = Credentials(username=smtp.username, secret=smtp.password.read())
+    with context.sessions.watching() as opened:
+        connected = Relay.connect(
+            smtp.endpoint,
+            credentials,
+            auth=smtp.auth,
+            helo_name=account.domain,
+            transcript=transcript,
+            deadline=deadline,
+            progress=progress,
+            opened=opened,
+        )
+        with closing(connected):
+            yield connected
