@@ -11,6 +11,7 @@ from daemon.mail.account import Account, Pop3, Smtp
 from daemon.pop3.client import Client
 from daemon.smtp.relay import Relay
 from daemon.wire.sasl import Credentials
+from daemon.wire.secret import Secret
 from daemon.wire.transcript import Transcript
 
 
@@ -22,7 +23,7 @@ def maildrop(
     with context.sessions.watching() as opened:
         client = Client.connect(
             pop3.endpoint,
-            Credentials(username=pop3.username, secret=pop3.password.read()),
+            Credentials(username=pop3.username, secret=pop3.password.read() if pop3.password else Secret("")),
             auth=pop3.auth,
             transcript=transcript,
             deadline=deadline,

@@ -17,15 +17,17 @@ class DeletePolicy:
     """When a message that is archived and proven may be deleted on the server.
 
     age: given with kind `age` only; counted from the first time the message was listed, not from its Date field.
+    octets: given with kind `above` only; while the maildrop is larger, its oldest archived messages go.
     """
 
-    kind: Literal["never", "after_fetch", "age"] = "never"
+    kind: Literal["never", "after_fetch", "age", "above"] = "never"
     age: timedelta | None = None
+    octets: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a bug of ours: an age belongs to the kind `age`, and only there."""
-        if (self.kind == "age") != (self.age is not None):
-            raise ValueError(f"a delete policy of kind {self.kind} with age {self.age}")
+        """Refuse a bug of ours: an age belongs to the kind `age`, and only there; octets to `above`."""
+        if (self.kind == "age") != (self.age is not None) or (self.kind == "above") != (self.octets is not None):
+            raise ValueError(f"a delete policy of kind {self.kind} with age {self.age} and octets {self.octets}")
 
     def allows(self, first_seen_at: datetime, now: datetime) -> bool:
         """Tell whether a message first listed at `first_seen_at` may be deleted at `now`; both aware."""
@@ -35,7 +37,26 @@ class DeletePolicy:
 
     def __str__(self) -> str:
         """As a person would say it."""
+        if self.octets is not None:
+            return f"above {self.octets} octets"
         return f"after {self.age}" if self.age is not None else self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """What of a maildrop is fetched that is met for the first time; the rest is marked as seen, and stays.
+
+    since: given with kind `since` only; aware; compared with the time at which the message came (its topmost Received field,
+    else its Date field).
+    """
+
+    kind: Literal["all", "new", "since"] = "all"
+    since: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a bug of ours: a time belongs to the kind `since`, and only there."""
+        if (self.kind == "since") != (self.since is not None):
+            raise ValueError(f"a first contact of kind {self.kind} since {self.since}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +86,25 @@ class Pop3:
     """Where letters come from.
 
     auth: `auto` or the name of a SASL mechanism or of a POP3 login command, in lower case.
-    max_message_octets: larger messages stay on the server, with that reason in the ledger.  None: no limit.
+    max_message_octets: larger messages stay on the server, with that reason in the ledger; with oversize `headers` their
+    header section is archived.  max_octets_per_poll: the message that goes beyond it is the last of its visit.
+    deletes_per_session: after so many DELEs the session is ended and a new one begun, so that they count.  None: no limit.
+    language: a tag for LANG (RFC 6856).  password: None for AUTH EXTERNAL alone.
     """
 
     endpoint: Endpoint
     username: str
-    password: SecretSource
+    password: SecretSource | None
     auth: str = "auto"
     poll: Every | Cron = Every(interval=timedelta(minutes=5))
     delete: DeletePolicy = DeletePolicy()
+    first: First = First()
     max_message_octets: int | None = None
+    oversize: Literal["skip", "headers"] = "skip"
     max_messages_per_poll: int | None = None
+    max_octets_per_poll: int | None = None
+    deletes_per_session: int | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

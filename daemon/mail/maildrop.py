@@ -36,6 +36,10 @@ class LedgerStatus(StrEnum):
 
     ARCHIVED = "archived"
     """Fetched and durable; on the server still, as far as we know."""
+    HEADERS = "headers"
+    """Too large by the policy: its header section is archived (TOP), the message is on the server; fetched whole when asked."""
+    SEEN = "seen"
+    """On the server, and not wanted: it was there before us, or the operator marked it."""
     SKIPPED = "skipped"
     """Left on the server for a reason of ours; fetched when the reason is gone."""
     REFUSED = "refused"

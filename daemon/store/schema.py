@@ -49,7 +49,8 @@ RECIPIENT_STATUSES: Final = (
     "replied",
 )
 RECIPIENT_FIELDS: Final = ("to", "cc", "bcc")
-LEDGER_STATUSES: Final = ("archived", "skipped", "refused", "deleted", "gone")
+LEDGER_STATUSES: Final = ("archived", "headers", "seen", "skipped", "refused", "deleted", "gone")
+RETRIEVED: Final = ("whole", "headers")
 POLL_OUTCOMES: Final = ("running", "ok", "failed", "interrupted")
 ADDRESS_ROLES: Final = ("from", "sender", "reply_to", "to", "cc", "bcc")
 ON_DOUBT: Final = ("retry", "hold")
@@ -126,6 +127,12 @@ accounts = _table(
     _maybe("last_error"),
     _count("failures"),
     _maybe("last_listed_at", Instant),
+    _maybe("stopped_since", Instant),
+    _maybe("stopped_settings"),
+    _maybe("held_since", Instant),
+    _maybe("held_reason"),
+    _maybe("accepted_at", Instant),
+    _maybe("capabilities"),
     _maybe("lease_owner"),
     _maybe("lease_until", Instant),
     _maybe("relay_last_success_at", Instant),
@@ -178,6 +185,7 @@ messages = _table(
     _maybe("subject"),
     Column("octets", COUNT, nullable=False),
     _text("sha256"),
+    _text("retrieved", "whole"),
     _count("attachment_count"),
     _maybe("attachment_names"),
     Column("defects", Json, nullable=False, server_default="[]"),
@@ -186,6 +194,7 @@ messages = _table(
     UniqueConstraint("account", "sha256"),
     _not_negative("octets", "attachment_count", "parser_version"),
     CheckConstraint("length(sha256) = 64", name="sha256"),
+    _one_of("retrieved", RETRIEVED),
     CheckConstraint("json_valid(defects)", name="defects").ddl_if(dialect=SQLITE),
     sqlite_autoincrement=True,
 )

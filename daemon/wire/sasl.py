@@ -16,7 +16,7 @@ AUTO: Final = "auto"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Who logs in."""
+    """Who logs in. secret: a password, or an OAuth 2 access token; empty for EXTERNAL, which is the certificate's business."""
 
     username: str
     secret: Secret

@@ -14,7 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
@@ -40,6 +40,8 @@ class Endpoint:
     """Where a server is and what it must prove.
 
     fingerprint: SHA-256 of the certificate in hexadecimal, colons allowed; replaces the CA.  timeout_seconds: of silence.
+    client_certificate: PEM file, shown to a server that asks; its key in client_key, or in the same file.
+    proxy: URL of the proxy to go through, `socks5://host:1080` or `http://user:password@host:3128`; never shown.
     """
 
     host: str
@@ -48,6 +50,9 @@ class Endpoint:
     ca_file: Path | None = None
     fingerprint: str | None = None
     timeout_seconds: float = 60.0
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    proxy: str | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         """`host:port`, as messages begin."""

@@ -9,6 +9,12 @@ CREATE TABLE accounts (
   last_error TEXT,
   failures BIGINT DEFAULT 0 NOT NULL,
   last_listed_at TIMESTAMP WITH TIME ZONE,
+  stopped_since TIMESTAMP WITH TIME ZONE,
+  stopped_settings TEXT,
+  held_since TIMESTAMP WITH TIME ZONE,
+  held_reason TEXT,
+  accepted_at TIMESTAMP WITH TIME ZONE,
+  capabilities TEXT,
   lease_owner TEXT,
   lease_until TIMESTAMP WITH TIME ZONE,
   relay_last_success_at TIMESTAMP WITH TIME ZONE,
@@ -36,6 +42,7 @@ CREATE TABLE messages (
   subject TEXT,
   octets BIGINT NOT NULL,
   sha256 TEXT NOT NULL,
+  retrieved TEXT DEFAULT 'whole' NOT NULL,
   attachment_count BIGINT DEFAULT 0 NOT NULL,
   attachment_names TEXT,
   defects TEXT DEFAULT '[]' NOT NULL,
@@ -44,7 +51,8 @@ CREATE TABLE messages (
   CONSTRAINT pk_messages PRIMARY KEY (id),
   CONSTRAINT uq_messages_account_sha256 UNIQUE (account, sha256),
   CONSTRAINT ck_messages_not_negative CHECK (octets >= 0 AND attachment_count >= 0 AND parser_version >= 0),
-  CONSTRAINT ck_messages_sha256 CHECK (length(sha256) = 64)
+  CONSTRAINT ck_messages_sha256 CHECK (length(sha256) = 64),
+  CONSTRAINT ck_messages_retrieved CHECK (retrieved IN ('whole', 'headers'))
 );
 
 CREATE INDEX ix_messages_defects ON messages (id) WHERE defects != '[]';
@@ -178,7 +186,7 @@ CREATE TABLE ledger (
   dele_sent_at TIMESTAMP WITH TIME ZONE,
   deleted_at TIMESTAMP WITH TIME ZONE,
   CONSTRAINT pk_ledger PRIMARY KEY (id),
-  CONSTRAINT ck_ledger_status CHECK (status IN ('archived', 'skipped', 'refused', 'deleted', 'gone')),
+  CONSTRAINT ck_ledger_status CHECK (status IN ('archived', 'headers', 'seen', 'skipped', 'refused', 'deleted', 'gone')),
   CONSTRAINT fk_ledger_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE SET NULL
 );
 

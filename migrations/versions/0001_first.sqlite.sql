@@ -9,6 +9,12 @@ CREATE TABLE accounts (
   last_error TEXT,
   failures INTEGER DEFAULT 0 NOT NULL,
   last_listed_at TEXT,
+  stopped_since TEXT,
+  stopped_settings TEXT,
+  held_since TEXT,
+  held_reason TEXT,
+  accepted_at TEXT,
+  capabilities TEXT,
   lease_owner TEXT,
   lease_until TEXT,
   relay_last_success_at TEXT,
@@ -36,6 +42,7 @@ CREATE TABLE messages (
   subject TEXT,
   octets INTEGER NOT NULL,
   sha256 TEXT NOT NULL,
+  retrieved TEXT DEFAULT 'whole' NOT NULL,
   attachment_count INTEGER DEFAULT 0 NOT NULL,
   attachment_names TEXT,
   defects TEXT DEFAULT '[]' NOT NULL,
@@ -44,6 +51,7 @@ CREATE TABLE messages (
   CONSTRAINT uq_messages_account_sha256 UNIQUE (account, sha256),
   CONSTRAINT ck_messages_not_negative CHECK (octets >= 0 AND attachment_count >= 0 AND parser_version >= 0),
   CONSTRAINT ck_messages_sha256 CHECK (length(sha256) = 64),
+  CONSTRAINT ck_messages_retrieved CHECK (retrieved IN ('whole', 'headers')),
   CONSTRAINT ck_messages_defects CHECK (json_valid(defects))
 ) STRICT;
 
@@ -177,7 +185,7 @@ CREATE TABLE ledger (
   dele_sent_at TEXT,
   deleted_at TEXT,
   CONSTRAINT pk_ledger PRIMARY KEY (id),
-  CONSTRAINT ck_ledger_status CHECK (status IN ('archived', 'skipped', 'refused', 'deleted', 'gone')),
+  CONSTRAINT ck_ledger_status CHECK (status IN ('archived', 'headers', 'seen', 'skipped', 'refused', 'deleted', 'gone')),
   CONSTRAINT fk_ledger_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE SET NULL
 ) STRICT;
 
