@@ -96,4 +96,5 @@ def test_the_example_of_settings_loads_with_its_credential(tmp_path: Path) -> No
     loaded = settings.load({"CREDENTIALS_DIRECTORY": str(tmp_path)}, SYSTEMD / "postroom.env.example")
     pop3 = loaded.accounts["home"].pop3
     assert pop3 is not None
+    assert pop3.password is not None
     assert "from a credential" == pop3.password.read().reveal()

@@ -72,6 +72,7 @@ def test_host_and_password_are_enough_for_pop3() -> None:
         pop3.endpoint.security,
         pop3.endpoint.timeout_seconds,
     )
+    assert pop3.password is not None
     assert ("anna@example.org", PASSWORD, "auto") == (pop3.username, pop3.password.read().reveal(), pop3.auth)
     assert (Every(interval=timedelta(minutes=5)), DeletePolicy(kind="never")) == (pop3.poll, pop3.delete)
     assert (None, None) == (pop3.max_message_octets, pop3.max_messages_per_poll)
@@ -198,12 +199,14 @@ def test_dotenv_values_are_taken_literally(tmp_path: Path) -> None:
     dotenv.write_text("".join(f"export {name} = {value}\n" for name, value in lines.items()))
     account = load({"HOME": "/wrong"}, dotenv).accounts["work"]
     assert account.pop3 is not None
+    assert account.pop3.password is not None
     assert "a${HOME}$b #1" == account.pop3.password.read().reveal()
 
 
 def test_a_password_s_blanks_are_kept() -> None:
     account = load(POP3_ONLY | {"POSTROOM_ACCOUNTS__WORK__POP3__PASSWORD": " x "}).accounts["work"]
     assert account.pop3 is not None
+    assert account.pop3.password is not None
     assert " x " == account.pop3.password.read().reveal()
 
 
@@ -222,6 +225,7 @@ def test_a_relative_password_file_is_a_credential_under_systemd(tmp_path: Path) 
     ):
         account = load(environ | {file: name} | extra).accounts["work"]
         assert account.pop3 is not None
+        assert account.pop3.password is not None
         assert expected == account.pop3.password.file
 
 
@@ -231,6 +235,7 @@ def test_a_password_command_is_split_as_a_shell_would() -> None:
         "work"
     ]
     assert account.pop3 is not None
+    assert account.pop3.password is not None
     assert ("pass", "show", "mail work") == account.pop3.password.command
 
 
