@@ -23,6 +23,7 @@ from daemon import errors, trace
 from daemon.jobs import session, visit
 from daemon.jobs.context import Context
 from daemon.jobs.visit import Result
+from daemon.jobs.writer import Writer
 from daemon.mail.account import Account, Pop3
 from daemon.mail.maildrop import Entry, Known, LedgerStatus, Listing
 from daemon.pop3 import client as pop3_client
@@ -290,29 +291,30 @@ class _Visit:
         committed_at = self.context.monotonic()
         retrieved = client.retrieve(self._while_allowed(entries), max_message_octets=self.pop3.max_message_octets)
         cut: errors.PostroomError | None = None
-        for done in range(1, len(entries) + 1):
-            try:
-                found = next(retrieved, None)
-            except (errors.WireError, errors.Pop3Error) as error:
-                cut = error  # what is here whole is kept, so that the next session begins behind it
-                break
-            if found is None:
-                break
-            entry, got = found
-            if isinstance(got, Spool):
-                # A nameless message is known by its content; two of equal content are one message, listed twice.
-                uidl = entry.uidl or f"sha256:{got.sha256}"
-                occurrence = self.occurrences.get(entry.number, 0)
-                batch.add(
-                    entry.number,
-                    archive.Incoming(uidl=uidl, occurrence=occurrence, entry_octets=entry.octets, spool=got),
-                )
-            else:
-                refused.append((entry, self.occurrences.get(entry.number, 0), LedgerStatus.REFUSED, got.reply))
-            if batch.is_full() or self.context.monotonic() - committed_at >= BATCH_SECONDS:
-                self._commit(batch)
-                batch, committed_at = _Batch(), self.context.monotonic()
-            self.report(done, len(entries))
+        with Writer(self._commit) as writer:
+            for done in range(1, len(entries) + 1):
+                try:
+                    found = next(retrieved, None)
+                except (errors.WireError, errors.Pop3Error) as error:
+                    cut = error  # what is here whole is kept, so that the next session begins behind it
+                    break
+                if found is None:
+                    break
+                entry, got = found
+                if isinstance(got, Spool):
+                    # A nameless message is known by its content; two of equal content are one message, listed twice.
+                    uidl = entry.uidl or f"sha256:{got.sha256}"
+                    occurrence = self.occurrences.get(entry.number, 0)
+                    batch.add(
+                        entry.number,
+                        archive.Incoming(uidl=uidl, occurrence=occurrence, entry_octets=entry.octets, spool=got),
+                    )
+                else:
+                    refused.append((entry, self.occurrences.get(entry.number, 0), LedgerStatus.REFUSED, got.reply))
+                if batch.is_full() or self.context.monotonic() - committed_at >= BATCH_SECONDS:
+                    writer.hand_over(batch)
+                    batch, committed_at = _Batch(), self.context.monotonic()
+                self.report(done, len(entries))
         self._commit(batch)
         if refused:
             self.result.skipped += len(refused)
