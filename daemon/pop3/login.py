@@ -99,4 +99,5 @@ def _authenticate(line: Line, mechanism: str, credentials: sasl.Credentials) -> 
 
 def _accept(line: Line, reply: Reply) -> None:
     if not reply.ok:
-        raise replies.refusal(line.peer, f"to {reply.command.shown}", reply.text, login=True)
+        delay = line.capabilities.login_delay
+        raise replies.refusal(line.peer, f"to {reply.command.shown}", reply.text, login=True, login_delay=delay)
