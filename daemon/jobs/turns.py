@@ -49,6 +49,8 @@ class Turns:
         name, now = account.name, context.clock()
         with context.database.reading() as conn:
             standing = accounts.standing(conn, name)
+        with self._lock:
+            kept_for = self._kept.pop(name, None)
         if standing.stopped_since is not None:
             if not self._is_to_be_looked_at(account.pop3, name, standing.stopped_since, now):
                 return False
@@ -62,13 +64,10 @@ class Turns:
         not_before = standing.login_not_before
         if not_before is not None and not_before > now:
             with self._lock:
-                is_news = self._kept.get(name) != not_before
                 self._kept[name] = not_before
-            if is_news:
+            if kept_for != not_before:
                 trace.login_delayed(account=name, seconds=standing.login_delay or 0, until=not_before)
             return False
-        with self._lock:
-            self._kept.pop(name, None)
         return True
 
     def _is_to_be_looked_at(self, pop3: Pop3, name: str, stopped_since: datetime, now: datetime) -> bool:

@@ -167,17 +167,6 @@ def failed(
     )
 
 
-def failures(conn: Connection, name: str) -> int:
-    """Count the visits that failed since the last one that did not."""
-    return _value(conn, name, accounts.c.failures) or 0
-
-
-def next_poll_at(conn: Connection, name: str) -> datetime | None:
-    """Give the time before which no visit is due, None if nothing fails."""
-    found: datetime | None = _value(conn, name, accounts.c.next_poll_at)
-    return found
-
-
 # --- how the relay fares --------------------------------------------------------------------------------------------
 
 
