@@ -12,8 +12,8 @@ import pytest
 from daemon import errors, trace
 from daemon.demo.listener import Answer
 from daemon.demo.pop3_server import Maildrop, Pop3Server
-from daemon.jobs import standstill
 from daemon.jobs import maildrop as look
+from daemon.jobs import standstill
 from daemon.jobs.context import Context
 from daemon.jobs.poll import poll
 from daemon.jobs.turns import Turns

@@ -1,6 +1,7 @@
 """EXPIRE (RFC 2449 section 6.7) is read whatever is in it, said in words, and compared with what the operator wants."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -64,9 +65,7 @@ SINCE = First(kind="since", since=datetime(2026, 1, 1, tzinfo=UTC))
         (60, {"delete": house.AFTER_FETCH, "first": SINCE}, ["FIRST"]),
     ],
 )
-def test_what_the_server_will_not_do_is_said(
-    days: int | None, settings: dict[str, object], expected: list[str]
-) -> None:
+def test_what_the_server_will_not_do_is_said(days: int | None, settings: dict[str, Any], expected: list[str]) -> None:
     pop3 = house.fetching(110, **settings).pop3
     assert pop3 is not None
     found = Expire(days=days).concerns(pop3)
