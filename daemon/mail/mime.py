@@ -64,6 +64,8 @@ class Part:
 
 def value_and_parameters(value: bytes, notes: Notes) -> tuple[str, dict[str, str]]:
     """Read `value; name=parameter; …`; names in lower case, RFC 2231 segments joined, encoded-words decoded."""
+    if not value:
+        return "", {}
     text = headers.raw_text(value[:MAX_PARAMETER_OCTETS], notes)
     head, semicolon, rest = text.partition(";")
     plain: dict[str, str] = {}
