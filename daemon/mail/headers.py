@@ -14,6 +14,7 @@ from typing import Final
 
 from daemon.mail import charset
 from daemon.mail.defects import Defect, Notes
+from daemon.mail.source import Octets
 
 MAX_HEADER_OCTETS: Final = 1_048_576  # of one header block; Postfix stops at 100 kB, Exchange at 256 kB
 MAX_FIELDS: Final = 2000  # fields of one header block that are read
@@ -27,7 +28,19 @@ Fields = dict[str, list[bytes]]
 _READ: Final = {
     name.encode(): name
     for name in (
-        *("from", "sender", "reply-to", "to", "cc", "bcc", "subject", "date", "message-id", "in-reply-to", "references"),
+        *(
+            "from",
+            "sender",
+            "reply-to",
+            "to",
+            "cc",
+            "bcc",
+            "subject",
+            "date",
+            "message-id",
+            "in-reply-to",
+            "references",
+        ),
         *("content-type", "content-disposition", "content-transfer-encoding", "content-id"),
     )
 }
@@ -59,7 +72,7 @@ _DATE_COMMENT: Final = re.compile(r"\([^()]*\)")
 # --- the block ------------------------------------------------------------------------------------------------------
 
 
-def split(buffer: bytes, start: int, end: int) -> tuple[int, int]:
+def split(buffer: Octets, start: int, end: int) -> tuple[int, int]:
     """Return where the header that begins at `start` ends and where the body begins."""
     if buffer.startswith(b"\r\n", start, end):
         return start, start + 2
@@ -72,7 +85,7 @@ def split(buffer: bytes, start: int, end: int) -> tuple[int, int]:
     return (end, end) if crlf < 0 else (crlf + 1, crlf + 3)
 
 
-def read(buffer: bytes, start: int, end: int, notes: Notes) -> tuple[Fields, int]:
+def read(buffer: Octets, start: int, end: int, notes: Notes) -> tuple[Fields, int]:
     """Return the fields between `start` and the first empty line, and where the body begins.
 
     Only those in _READ; names are in lower case, values unfolded but raw. A line that is no field is passed over if a

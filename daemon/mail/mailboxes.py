@@ -5,7 +5,7 @@ where there is no other. The stdlib's reader raises IndexError, AttributeError o
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from daemon.mail import charset, headers
@@ -49,7 +49,7 @@ class Listed(NamedTuple):
         return f"{name} <{self.address}>"
 
 
-def read(values: list[bytes], notes: Notes) -> list[Listed]:
+def read(values: Sequence[bytes], notes: Notes) -> list[Listed]:
     """Return the addresses of all fields of one name, in order."""
     listed: list[Listed] = []
     for value in values:
