@@ -120,9 +120,7 @@ MAX_MESSAGE_OCTETS: Final = Variable("MAX_MESSAGE_OCTETS", "a size like 26214400
 OVERSIZE: Final = _words("OVERSIZE", "skip", "headers")
 MAX_MESSAGES_PER_POLL: Final = _number("MAX_MESSAGES_PER_POLL", "a number of messages", 1, LARGEST_INT)
 MAX_OCTETS_PER_POLL: Final = Variable("MAX_OCTETS_PER_POLL", "a size like 104857600 or 100M", notation.octets)
-DELETES_PER_SESSION: Final[tuple[Variable[Any], ...]] = _number(
-    "DELETES_PER_SESSION", "a number of messages", 1, LARGEST_INT
-)
+DELETES_PER_SESSION: Final = _number("DELETES_PER_SESSION", "a number of messages", 1, LARGEST_INT)
 LANGUAGE: Final = Variable("LANGUAGE", "a language tag, like de or pt-BR", notation.language)
 MAX_CONNECTIONS: Final = _number("MAX_CONNECTIONS", "a number of connections", 1, 100)
 BUDGET: Final = Variable("BUDGET", "letters a period, like 10/s,500/h,2000/d", notation.quotas)

@@ -5,7 +5,7 @@ import socket
 import threading
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 
 class Proxy:
@@ -51,16 +51,20 @@ class Proxy:
             self._threads[-1].start()
 
     def _serve(self, client: socket.socket) -> None:
-        with suppress(OSError):
+        with suppress(OSError, IndexError):  # IndexError: the client left in the middle of its request
             if self.mood == "silent":
                 while client.recv(1):
                     pass
-            elif reply := self.parley(client):
+            elif reply := self._heard(client):
                 if self.mood in ("cut", "garbage", "refusing"):
                     client.sendall(reply)
                 else:
                     self._carry(client, reply)
             client.shutdown(socket.SHUT_RDWR)
+
+    def _heard(self, client: socket.socket) -> bytes | None:
+        with client.makefile("rb") as file:
+            return self.parley(client, file)
 
     def _carry(self, client: socket.socket, reply: bytes) -> None:
         with socket.create_connection(("127.0.0.1", self.target), timeout=5) as server:
@@ -77,7 +81,7 @@ class Proxy:
                 sink.sendall(octets)
             sink.shutdown(socket.SHUT_WR)
 
-    def parley(self, client: socket.socket) -> bytes | None:
+    def parley(self, client: socket.socket, file: BinaryIO) -> bytes | None:
         """Hear the request; return the reply, None to close without one."""
         raise NotImplementedError
 
@@ -85,8 +89,7 @@ class Proxy:
 class Socks5(Proxy):
     """SOCKS 5."""
 
-    def parley(self, client: socket.socket) -> bytes | None:
-        file = client.makefile("rb")
+    def parley(self, client: socket.socket, file: BinaryIO) -> bytes | None:
         methods = file.read(file.read(2)[1])
         wanted = 2 if self.login else 0
         if wanted not in methods:
@@ -111,15 +114,15 @@ class Socks5(Proxy):
 class Connect(Proxy):
     """HTTP CONNECT."""
 
-    def parley(self, client: socket.socket) -> bytes | None:
-        file = client.makefile("rb")
+    def parley(self, client: socket.socket, file: BinaryIO) -> bytes | None:
         lines = [file.readline().decode().strip()]
         while lines[-1]:
             lines.append(file.readline().decode().strip())
         self.asked.append(lines[0].split()[1])
         wanted = base64.b64encode(":".join(self.login).encode()).decode() if self.login else None
         if wanted and f"Proxy-Authorization: Basic {wanted}" not in lines:
-            return b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n"
+            client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n")
+            return None
         reply = b"HTTP/1.1 200 Connection established\r\nVia: a proxy\r\n\r\n"
         refusing = b"HTTP/1.1 403 Forbidden\r\n\r\n"
         return {"cut": reply[:20], "garbage": b"garbage\r\n\r\n", "refusing": refusing}.get(self.mood, reply)

@@ -32,8 +32,8 @@ def behind(proxy: str, **more: object) -> Endpoint:
     return Endpoint(security=Security.PLAINTEXT, proxy=proxy, **facts)  # type: ignore[arg-type]
 
 
-def connect(where: Endpoint, **more: float) -> Stream:
-    return Stream.connect(where, transcript=Transcript("s", "a"), **more)
+def connect(where: Endpoint, deadline: float | None = None) -> Stream:
+    return Stream.connect(where, transcript=Transcript("s", "a"), deadline=deadline)
 
 
 def test_a_live_address_is_found_behind_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,11 +80,12 @@ def test_a_hanging_command_is_killed_with_its_children(monkeypatch: pytest.Monke
 class Ring(KeyringBackend):
     """A keyring in memory, in one of several moods."""
 
-    priority = 1  # type: ignore[assignment]  # the library's own way to say it
+    priority = 1
 
-    def __init__(self, trouble: Exception | None = None) -> None:
-        super().__init__()
-        self.trouble = trouble
+    trouble: Exception | None = None
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        raise AssertionError("nothing is ever put into a keyring")
 
     def get_password(self, service: str, username: str) -> str | None:
         if self.trouble is not None:
@@ -111,7 +112,7 @@ def test_a_keyring_has_the_secret_under_service_and_user(ring: Ring) -> None:
     ("expected", "trouble"),
     [
         ("no keyring for this user", NoKeyringError("none")),
-        ("it is locked|is locked; unlock it", KeyringLocked("locked")),
+        ("is locked; unlock it", KeyringLocked("locked")),
         ("the keyring failed: the bus is gone", KeyringError("the bus is gone\nmore")),
         ("the keyring failed: no display", RuntimeError("no display")),
     ],

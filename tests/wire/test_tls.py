@@ -34,8 +34,9 @@ def own(folder: Path, name: str = "anna") -> dict[str, Path]:
     return {"client_certificate": certificate, "client_key": key}
 
 
-def where(tmp_path: Path, port: int = 1, host: str = "127.0.0.1", **more: Path) -> Endpoint:
-    return Endpoint(host=host, port=port, security=Security.TLS, ca_file=ca_file(tmp_path), timeout_seconds=5.0, **more)
+def where(tmp_path: Path, port: int = 1, **more: object) -> Endpoint:
+    facts: dict[str, object] = {"host": "127.0.0.1", "ca_file": ca_file(tmp_path), "timeout_seconds": 5.0, **more}
+    return Endpoint(port=port, security=Security.TLS, **facts)  # type: ignore[arg-type]
 
 
 def connect(endpoint: Endpoint) -> Stream:
@@ -85,7 +86,7 @@ def test_an_encrypted_key_is_refused_and_nobody_is_asked(tmp_path: Path) -> None
     key = pem.load_pem_private_key(files["client_key"].read_bytes(), None)
     locked = pem.BestAvailableEncryption(PASSWORD.encode())
     files["client_key"].write_bytes(key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, locked))
-    with pytest.raises(errors.TlsFailed, match="is encrypted.*openssl pkey -in"):
+    with pytest.raises(errors.TlsFailed, match=r"is encrypted.*openssl pkey -in"):
         tls.context(where(tmp_path, **files))
 
 
