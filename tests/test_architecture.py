@@ -53,6 +53,7 @@ SOLE_IMPORTERS: Final = {
     "selectolax": {"mail"},
     "sqlite3": set(),  # of two SQLites in one process, one takes the other's locks when it closes the file
     "ssl": {"wire", "demo"},
+    "socket": {"wire", "demo", "service", "store"},  # service: what systemd is told; store: the host's name, in a lease
     "python_socks": {"wire"},
     "keyring": {"wire"},
     "logging": {"trace"},  # for what APScheduler and others say

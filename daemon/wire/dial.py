@@ -22,20 +22,22 @@ def connected(endpoint: Endpoint, deadline: float | None) -> socket.socket:
     """Return a socket that is connected with the server.  deadline: a value of time.monotonic."""
     if endpoint.proxy is not None:
         return _through(endpoint, endpoint.proxy, deadline)
-    return _direct(str(endpoint), endpoint.host, endpoint.port, endpoint.timeout_seconds, deadline)
+    where = (endpoint.host, endpoint.port)
+    return _direct(str(endpoint), where, endpoint.timeout_seconds, deadline, check="HOST and PORT")
 
 
-def _direct(whom: str, host: str, port: int, timeout_seconds: float, deadline: float | None) -> socket.socket:
-    """Try every address of a host.  whom: begins the messages."""
-    setting = "PROXY" if " through the proxy " in whom else "HOST"
+def _direct(
+    whom: str, where: tuple[str, int], timeout_seconds: float, deadline: float | None, *, check: str
+) -> socket.socket:
+    """Try every address of a host.  whom: begins the messages.  check: the settings to look at."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(*where, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise errors.Unreachable(
-            f"{whom}: the host name can't be resolved ({reason(error)}); check {setting} and DNS"
+            f"{whom}: the host name can't be resolved ({reason(error)}); check {check.split()[0]} and DNS"
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a name that IDNA can't encode
-        raise errors.Unreachable(f"{whom}: this is no host name ({reason(error)}); check {setting}") from error
+        raise errors.Unreachable(f"{whom}: this is no host name ({reason(error)}); check {check.split()[0]}") from error
     patience = timeout_seconds if len(found) == 1 else min(timeout_seconds, ADDRESS_SECONDS)
     failures: list[str] = []
     for family, kind, protocol, _canonical, address in found:
@@ -53,8 +55,7 @@ def _direct(whom: str, host: str, port: int, timeout_seconds: float, deadline: f
             failures.append(f"{address[0]}: {reason(error)}")
         else:
             return opened
-    what = "PROXY, and that the proxy is up" if setting == "PROXY" else "HOST and PORT, and that the server is up"
-    raise errors.Unreachable(f"{whom}: no connection ({'; '.join(failures)}); check {what}")
+    raise errors.Unreachable(f"{whom}: no connection ({'; '.join(failures)}); check {check}, and that it is up")
 
 
 # --- proxies --------------------------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ def _through(endpoint: Endpoint, url: str, deadline: float | None) -> socket.soc
         from python_socks.sync import Proxy  # noqa: PLC0415
     except ImportError as error:
         raise errors.Unreachable(f"{whom}: PROXY needs a library more; pip install 'postroom[proxy]'") from error
-    opened = _direct(whom, host, port, endpoint.timeout_seconds, deadline)
+    opened = _direct(whom, (host, port), endpoint.timeout_seconds, deadline, check="PROXY")
     silence = time.monotonic() + endpoint.timeout_seconds
     is_ours = deadline is not None and deadline < silence
     kind = PROXY_TYPES[parts.scheme.lower()]

@@ -1,9 +1,11 @@
 """The way to a server: every address of its name, and proxies, which neither show their login nor wait for ever."""
 
+import hashlib
 import socket
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +14,11 @@ from daemon.demo.pop3_server import Pop3Server
 from daemon.pop3.client import Client
 from daemon.wire.sasl import Credentials
 from daemon.wire.secret import Secret
+from daemon.wire.spool import Spool
 from daemon.wire.stream import Endpoint, Security, Stream
 from daemon.wire.transcript import Transcript
 from tests.doubles.proxies import Connect, Proxy, Socks5
-from tests.doubles.scripted import Scripted
+from tests.doubles.scripted import Scripted, ca_file, server_context
 from tests.secrets_used import PASSWORD, TOKEN
 
 LOGIN = ("anna", TOKEN)
@@ -28,8 +31,8 @@ def url(proxy: Proxy, login: tuple[str, str] | None = None) -> str:
 
 
 def behind(proxy: str, **more: object) -> Endpoint:
-    facts: dict[str, object] = {"host": "pop.example.invalid", "port": 110, "timeout_seconds": 5.0, **more}
-    return Endpoint(security=Security.PLAINTEXT, proxy=proxy, **facts)  # type: ignore[arg-type]
+    facts: dict[str, object] = {"host": "pop.example.invalid", "port": 110, "security": Security.PLAINTEXT, **more}
+    return Endpoint(proxy=proxy, **({"timeout_seconds": 5.0} | facts))  # type: ignore[arg-type]
 
 
 def connect(where: Endpoint, deadline: float | None = None) -> Stream:
@@ -52,25 +55,21 @@ def test_a_live_address_is_found_behind_a_dead_one(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("login", [None, LOGIN])
 @pytest.mark.parametrize("together", [False, True])
 def test_a_maildrop_is_fetched_through_a_proxy(
-    kind: type[Proxy], login: tuple[str, str] | None, *, together: bool
+    tmp_path: Path, kind: type[Proxy], login: tuple[str, str] | None, *, together: bool
 ) -> None:
-    """The proxy resolves the name; the greeting may come in one segment with its reply."""
+    """The proxy resolves the name; the greeting may come in one segment with its reply; TLS ends at the server."""
     letters = [b"Subject: %d\r\n\r\n.%s\r\n" % (number, b"x" * 3000) for number in range(30)]
     with (
-        Pop3Server({"anna": letters}, PASSWORD) as server,
+        Pop3Server({"anna": letters}, PASSWORD, tls=server_context("pop.example.invalid")) as server,
         kind(server.port, login=login, together=together) as proxy,
     ):
+        where = behind(url(proxy, login), security=Security.STARTTLS, ca_file=ca_file(tmp_path))
         transcript = Transcript("s", "a")
-        client = Client.connect(
-            behind(url(proxy, login)),
-            Credentials(username="anna", secret=Secret(PASSWORD)),
-            auth="user",
-            transcript=transcript,
-        )
-        with closing(client):
-            listing = client.listing()
-            assert 30 == listing.count
+        anna = Credentials(username="anna", secret=Secret(PASSWORD))
+        with closing(Client.connect(where, anna, auth="user", transcript=transcript)) as client:
+            got = [one.sha256 for _, one in client.retrieve(client.listing().entries) if isinstance(one, Spool)]
             client.quit()
+    assert [hashlib.sha256(letter).hexdigest() for letter in letters] == got
     assert ["pop.example.invalid:110"] == proxy.asked
     assert f"* connected to pop.example.invalid (through the proxy 127.0.0.1:{proxy.port})" in transcript.text()
     assert TOKEN not in transcript.text()
@@ -112,7 +111,7 @@ def test_a_silent_proxy_is_left_at_the_timeout_and_at_the_deadline(kind: type[Pr
 def test_a_proxy_that_is_not_there_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(errors.Unreachable, match="check PROXY, and that the proxy is up") as caught:
+    with pytest.raises(errors.Unreachable, match="check PROXY, and that it is up") as caught:
         connect(behind(f"socks5://anna:{TOKEN}@127.0.0.1:{port}"))
     assert TOKEN not in str(caught.value)
 

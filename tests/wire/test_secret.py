@@ -84,7 +84,7 @@ class Ring(KeyringBackend):
 
     trouble: Exception | None = None
 
-    def set_password(self, service: str, username: str, password: str) -> None:
+    def set_password(self, service: str, username: str, password: str) -> None:  # noqa: ARG002 -- the library wants it
         raise AssertionError("nothing is ever put into a keyring")
 
     def get_password(self, service: str, username: str) -> str | None:
@@ -96,7 +96,7 @@ class Ring(KeyringBackend):
 @pytest.fixture
 def ring() -> Iterator[Ring]:
     before = keyring.get_keyring()
-    one = Ring()
+    one = Ring()  # type: ignore[no-untyped-call]  # the library's __init__
     keyring.set_keyring(one)
     yield one
     keyring.set_keyring(before)

@@ -1,8 +1,10 @@
 """TLS shows our certificate where a server asks, says what is wrong with it, and takes nothing older than 1.2."""
 
+import socket
 import ssl
+import threading
 import warnings
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -34,9 +36,9 @@ def own(folder: Path, name: str = "anna") -> dict[str, Path]:
     return {"client_certificate": certificate, "client_key": key}
 
 
-def where(tmp_path: Path, port: int = 1, **more: object) -> Endpoint:
-    facts: dict[str, object] = {"host": "127.0.0.1", "ca_file": ca_file(tmp_path), "timeout_seconds": 5.0, **more}
-    return Endpoint(port=port, security=Security.TLS, **facts)  # type: ignore[arg-type]
+def where(tmp_path: Path, **more: object) -> Endpoint:
+    facts: dict[str, object] = {"host": "127.0.0.1", "port": 1, "ca_file": ca_file(tmp_path), "timeout_seconds": 5.0}
+    return Endpoint(security=Security.TLS, **(facts | more))  # type: ignore[arg-type]
 
 
 def connect(endpoint: Endpoint) -> Stream:
@@ -47,7 +49,7 @@ def connect(endpoint: Endpoint) -> Stream:
 def test_our_certificate_is_shown_to_a_server_that_asks(tmp_path: Path, newest: ssl.TLSVersion) -> None:
     with (
         Scripted(["S: hello"], tls=asking(newest=newest)) as server,
-        closing(connect(where(tmp_path, server.port, **own(tmp_path)))) as stream,
+        closing(connect(where(tmp_path, port=server.port, **own(tmp_path)))) as stream,
     ):
         assert b"hello\r\n" == stream.receive()
         assert (newest is ssl.TLSVersion.TLSv1_2) == (stream.channel_binding("tls-unique") is not None)
@@ -59,7 +61,7 @@ def test_the_key_may_stand_in_the_certificate_s_file(tmp_path: Path) -> None:
     both.write_bytes(files["client_certificate"].read_bytes() + files["client_key"].read_bytes())
     with (
         Scripted(["S: hello"], tls=asking()) as server,
-        closing(connect(where(tmp_path, server.port, client_certificate=both))) as stream,
+        closing(connect(where(tmp_path, port=server.port, client_certificate=both))) as stream,
     ):
         assert b"hello\r\n" == stream.receive()
 
@@ -97,13 +99,31 @@ def reason(name: str) -> ssl.SSLError:
 
 
 def test_a_server_that_wants_a_certificate_of_ours_is_understood(tmp_path: Path) -> None:
-    """Under TLS 1.3 it says so only after the handshake."""
-    certificate_missing = tls.failed(where(tmp_path), reason("TLSV13_ALERT_CERTIFICATE_REQUIRED"))
-    assert "set CLIENT_CERTIFICATE and CLIENT_KEY" in str(certificate_missing)
+    """What the alerts stand for that are hard to bring about."""
     refused = tls.failed(where(tmp_path, **own(tmp_path)), reason("SSLV3_ALERT_CERTIFICATE_EXPIRED"))
     assert "does not accept our CLIENT_CERTIFICATE" in str(refused)
     failure = tls.failed(where(tmp_path), reason("SSLV3_ALERT_HANDSHAKE_FAILURE"))
     assert "(CLIENT_CERTIFICATE)" in str(failure)
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_server_that_is_shown_nothing_and_wants_something_is_named(tmp_path: Path, newest: ssl.TLSVersion) -> None:
+    """Under TLS 1.3 it says so only after the handshake."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            accepted, _ = listener.accept()
+            with accepted, suppress(OSError):
+                asking(newest=newest).wrap_socket(accepted, server_side=True)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        with (
+            pytest.raises(errors.TlsFailed, match="wants to see a certificate of ours"),
+            closing(connect(where(tmp_path, port=listener.getsockname()[1]))) as stream,
+        ):
+            stream.receive()
+        server.join()
 
 
 def test_a_server_without_tls_1_2_is_refused(tmp_path: Path) -> None:
@@ -115,7 +135,7 @@ def test_a_server_without_tls_1_2_is_refused(tmp_path: Path) -> None:
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
     with Scripted(["HANG"], tls=context) as server, pytest.raises(errors.TlsFailed, match=r"no TLS 1\.2 or newer"):
-        connect(where(tmp_path, server.port))
+        connect(where(tmp_path, port=server.port))
 
 
 @pytest.mark.parametrize(("expected", "host"), [("localhost", "localhost"), (None, "127.0.0.1")])
@@ -127,7 +147,7 @@ def test_a_name_is_told_to_the_server_and_an_address_is_not(tmp_path: Path, expe
     context.sni_callback = lambda _socket, name, _context: told.append(name)
     with (
         Scripted(["S: hello"], tls=context) as server,
-        closing(connect(where(tmp_path, server.port, host=host))) as stream,
+        closing(connect(where(tmp_path, port=server.port, host=host))) as stream,
     ):
         assert b"hello\r\n" == stream.receive()
     assert [expected] == told
