@@ -18,6 +18,7 @@ from daemon import errors, trace
 from daemon.jobs import check as checking
 from daemon.jobs import drain, index, poll, routing, standstill, sweep, visit
 from daemon.jobs.context import Context
+from daemon.jobs.retrieval import Report
 from daemon.mail.account import Account
 from daemon.schedule import Schedule
 from daemon.service import Notifier
@@ -101,7 +102,7 @@ def fetch(
     return results
 
 
-def _for_account(report: Callable[[str, int, int], None], name: str) -> poll.Report:
+def _for_account(report: Callable[[str, int, int], None], name: str) -> Report:
     return lambda done, planned: report(name, done, planned)
 
 
