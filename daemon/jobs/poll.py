@@ -23,11 +23,13 @@ from daemon import errors, trace
 from daemon.jobs import session, visit
 from daemon.jobs.context import Context
 from daemon.jobs.visit import Result
+from daemon.jobs.writer import Writer
 from daemon.mail.account import Account, Pop3
 from daemon.mail.maildrop import Entry, Known, LedgerStatus, Listing
 from daemon.pop3 import client as pop3_client
 from daemon.pop3 import plan as planning
 from daemon.pop3.memory import Memory
+from daemon.pop3.retention import Expire
 from daemon.store import accounts, archive, ledger
 from daemon.wire.spool import Spool
 from daemon.wire.transcript import Transcript
@@ -115,6 +117,8 @@ class _Visit:
         self.known: list[Known] = []
         self.memory: Memory | None = None
         self.is_held_back = False  # whether this session leaves work to another one, for DELETES_PER_SESSION
+        self.unkept: set[int] = set()  # numbers of messages that came and were let go, for they are too large
+        self.expire: Expire | None = None
 
     def run(self) -> None:
         """Hold the session, then record how it went."""
@@ -133,7 +137,7 @@ class _Visit:
             # Our own stop says nothing about the server: the account is not failing.
             is_ours = isinstance(error, errors.Stopped) and context.stop.is_set()
             result.outcome, result.error = "interrupted" if is_ours else "failed", error
-        visit.record(context, result, poll_id, transcript, seconds=context.monotonic() - self.started)
+        visit.record(context, result, self.pop3, poll_id, transcript, seconds=context.monotonic() - self.started)
         context.step(Step.RECORDED, account=self.name)
 
     # --- the session ------------------------------------------------------------------------------------------------
@@ -171,14 +175,19 @@ class _Visit:
             progress=self._progress,
             memory=self.memory,
         ) as client:
+            visit.logged_in(self.context, self.result, self.pop3, client.capabilities)
             self.context.step(Step.CONNECTED, account=self.name)
             listing = self._identified(client, client.listing(self._recall))
+            self.expire = Expire.parse(client.capabilities.expire)
             self._remember(client.memory)
             self.result.listed = max(self.result.listed, listing.count)
             self.context.step(Step.LISTED, account=self.name)
             self._visit(client, listing)
             if self.unproven:
                 self._quit_without_deleting(client)
+            if self.unkept and self._is_taken_at_quit:
+                trace.left_without_quit(account=self.name, messages=len(self.unkept))
+                return  # the socket is closed: without QUIT the server deletes nothing
             self._delete_and_quit(client)
 
     def _recall(self) -> None:
@@ -199,11 +208,21 @@ class _Visit:
     def _is_over(self) -> bool:
         return self.context.stop.is_set() or self.context.monotonic() - self.started > FETCH_SECONDS
 
+    @property
+    def _announced(self) -> str | None:
+        """What the server says of deleting by itself, for the ledger."""
+        return None if self.expire is None or self.expire.is_never else str(self.expire)
+
+    @property
+    def _is_taken_at_quit(self) -> bool:
+        return self.expire is not None and self.expire.is_at_quit
+
     def _quit_without_deleting(self, client: pop3_client.Client) -> None:
         """One message that does not read back equal makes the whole archive suspect: every letter stays on the server."""
         trace.proof_missing(account=self.name, messages=len(self.unproven))
-        client.reset()
-        client.quit()
+        if not self._is_taken_at_quit:  # there, RSET would not keep what was retrieved
+            client.reset()
+            client.quit()
         some = ", ".join(str(message) for message in sorted(self.unproven)[:5])
         raise errors.ProofMissing(
             f"{len(self.unproven)} archived messages do not read back equal (id {some}); nothing was deleted; run `postroom db verify`"
@@ -244,7 +263,7 @@ class _Visit:
         plan = self._within_a_session(planning.plan(listing, self.known, policy, now))
         self.result.skipped = len(plan.skip)
         with context.database.transaction() as tx:
-            ledger.gone(tx, [one.id for one in plan.gone], now)
+            ledger.gone(tx, [one.id for one in plan.gone], now, expire=self._announced)
             ledger.returned(tx, [one.id for one in plan.returned], now)
             ledger.seen(tx, self.name, now)
             skipped = [
@@ -290,29 +309,32 @@ class _Visit:
         committed_at = self.context.monotonic()
         retrieved = client.retrieve(self._while_allowed(entries), max_message_octets=self.pop3.max_message_octets)
         cut: errors.PostroomError | None = None
-        for done in range(1, len(entries) + 1):
-            try:
-                found = next(retrieved, None)
-            except (errors.WireError, errors.Pop3Error) as error:
-                cut = error  # what is here whole is kept, so that the next session begins behind it
-                break
-            if found is None:
-                break
-            entry, got = found
-            if isinstance(got, Spool):
-                # A nameless message is known by its content; two of equal content are one message, listed twice.
-                uidl = entry.uidl or f"sha256:{got.sha256}"
-                occurrence = self.occurrences.get(entry.number, 0)
-                batch.add(
-                    entry.number,
-                    archive.Incoming(uidl=uidl, occurrence=occurrence, entry_octets=entry.octets, spool=got),
-                )
-            else:
-                refused.append((entry, self.occurrences.get(entry.number, 0), LedgerStatus.REFUSED, got.reply))
-            if batch.is_full() or self.context.monotonic() - committed_at >= BATCH_SECONDS:
-                self._commit(batch)
-                batch, committed_at = _Batch(), self.context.monotonic()
-            self.report(done, len(entries))
+        with Writer(self._commit) as writer:
+            for done in range(1, len(entries) + 1):
+                try:
+                    found = next(retrieved, None)
+                except (errors.WireError, errors.Pop3Error) as error:
+                    cut = error  # what is here whole is kept, so that the next session begins behind it
+                    break
+                if found is None:
+                    break
+                entry, got = found
+                if isinstance(got, Spool):
+                    # A nameless message is known by its content; two of equal content are one message, listed twice.
+                    uidl = entry.uidl or f"sha256:{got.sha256}"
+                    occurrence = self.occurrences.get(entry.number, 0)
+                    batch.add(
+                        entry.number,
+                        archive.Incoming(uidl=uidl, occurrence=occurrence, entry_octets=entry.octets, spool=got),
+                    )
+                else:
+                    refused.append((entry, self.occurrences.get(entry.number, 0), LedgerStatus.REFUSED, got.reply))
+                    if not got.reply.startswith("-ERR"):
+                        self.unkept.add(entry.number)
+                if batch.is_full() or self.context.monotonic() - committed_at >= BATCH_SECONDS:
+                    writer.hand_over(batch)
+                    batch, committed_at = _Batch(), self.context.monotonic()
+                self.report(done, len(entries))
         self._commit(batch)
         if refused:
             self.result.skipped += len(refused)
@@ -345,15 +367,13 @@ class _Visit:
         self.result.octets += batch.octets
         for one in batch.incoming:
             one.spool.close()
-        due = [
-            pair
-            for pair in zip(batch.numbers, filed, strict=True)
-            if self.pop3.delete.allows(pair[1].first_seen_at, now)
-        ]
-        if not due:
+        allowed = self.pop3.delete.allows
+        due = [pair for pair in zip(batch.numbers, filed, strict=True) if allowed(pair[1].first_seen_at, now)]
+        # EXPIRE 0 (RFC 2449 section 6.7): QUIT deletes what was retrieved, so all of it is proven.
+        wanted = {one.message for one in (filed if self._is_taken_at_quit else [one for _number, one in due])}
+        if not wanted:
             return
         with context.database.reading() as conn:
-            wanted = {one.message for _number, one in due}
             self.unproven |= wanted - archive.proven(conn, sorted(wanted))
         context.step(Step.PROVEN, account=self.name)
         self.deletable += [(number, one.ledger) for number, one in due]

@@ -100,4 +100,5 @@ def _authenticate(line: Line, mechanism: str, credentials: sasl.Credentials) -> 
 def accept(line: Line, reply: Reply) -> None:
     """Raise what an -ERR in a login means."""
     if not reply.ok:
-        raise replies.refusal(line.peer, f"to {reply.command.shown}", reply.text, login=True)
+        delay = line.capabilities.login_delay
+        raise replies.refusal(line.peer, f"to {reply.command.shown}", reply.text, login=True, login_delay=delay)

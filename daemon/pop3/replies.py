@@ -13,6 +13,7 @@ from daemon import errors
 from daemon.mail.maildrop import Entry
 
 NUMBER_DIGITS: Final = 18  # so that any number fits a database's 64-bit integer
+MOST_LOGIN_DELAY: Final = 86_400  # seconds; a server that wants longer pauses than a day is asked once a day
 SAID_CHARACTERS: Final = 200  # of a reply quoted in an error's message
 
 _CODE: Final = re.compile(r"\[([^\[\]\s]{1,64})\]")
@@ -29,11 +30,13 @@ def code(text: str) -> str | None:
     return found[1].upper() if found else None
 
 
-def refusal(peer: str, doing: str, text: str, *, login: bool = False) -> errors.PostroomError:
+def refusal(
+    peer: str, doing: str, text: str, *, login: bool = False, login_delay: int | None = None
+) -> errors.PostroomError:
     """Return the error for an -ERR.
 
     peer: host:port.  doing: `to RETR 3`, `at the greeting`.  login: the -ERR answers USER, PASS or AUTH, where it means
-    that the credentials are wrong unless it says otherwise.
+    that the credentials are wrong unless it says otherwise.  login_delay: what CAPA said of it.
     """
     said = text if len(text) <= SAID_CHARACTERS else f"{text[: SAID_CHARACTERS - 1]}…"
     said = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in said) or "no reason"
@@ -45,7 +48,9 @@ def refusal(peer: str, doing: str, text: str, *, login: bool = False) -> errors.
         )
     if said_code.startswith("LOGIN-DELAY"):
         return errors.LoginTooSoon(
-            f"{peer}: the server wants longer pauses between logins: {said}; set POLL higher", reply=reply
+            f"{peer}: the server wants longer pauses between logins: {said}; set POLL higher",
+            reply=reply,
+            seconds=login_delay,
         )
     if said_code.startswith("SYS/"):
         if said_code.startswith("SYS/PERM"):
@@ -54,7 +59,10 @@ def refusal(peer: str, doing: str, text: str, *, login: bool = False) -> errors.
             )
         return errors.ServerTrouble(f"{peer}: the server has a passing fault {doing}: {said}", reply=reply)
     if login or said_code.startswith("AUTH"):
-        return errors.AuthFailed(f"{peer}: the login was refused: {said}; check USERNAME and PASSWORD")
+        return errors.AuthFailed(
+            f"{peer}: the login was refused: {said}; check USERNAME and PASSWORD",
+            is_certain=said_code.startswith("AUTH"),
+        )
     return errors.CommandRefused(f"{peer}: -ERR {doing}: {said}", reply=reply)
 
 
@@ -102,8 +110,9 @@ class Capabilities:
 
     @property
     def login_delay(self) -> int | None:
-        """Seconds that the server wants between logins."""
-        return _number((self.parameters.get("LOGIN-DELAY") or ("",))[0].encode("ascii", "replace"))
+        """Seconds that the server wants between logins (section 6.5); with `USER` behind it, known only after the login."""
+        seconds = _number((self.parameters.get("LOGIN-DELAY") or ("",))[0].encode("ascii", "replace"))
+        return None if seconds is None else min(seconds, MOST_LOGIN_DELAY)
 
     @property
     def expire(self) -> str | None:
