@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Row, Select, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Insert, Row, Select, delete, func, insert, select
 
 from daemon import errors
 from daemon.mail.message import Parsed
@@ -147,14 +147,14 @@ def proven(conn: Connection, ids: Sequence[int]) -> set[int]:
 
 def source_parts(conn: Connection, message: int) -> Iterator[bytes]:
     """Give the octets of a message in parts of at most 4 MiB; NotFound if there is no such message."""
-    if conn.execute(select(messages.c.id).where(messages.c.id == message)).first() is None:
-        raise errors.NotFound(f"message {message}: not in the archive")
     for part in range(len(part_octets(conn, message))):
         yield source_part(conn, message, part)
 
 
 def part_octets(conn: Connection, message: int) -> list[int]:
-    """Give the octets of each part of a message, in their order; none if there is no such message."""
+    """Give the octets of each part of a message, in their order; NotFound if there is no such message."""
+    if conn.execute(select(messages.c.id).where(messages.c.id == message)).first() is None:
+        raise errors.NotFound(f"message {message}: not in the archive")
     t = message_sources.c
     return list(conn.execute(select(t.octets).where(t.message == message).order_by(t.part)).scalars())
 
@@ -175,11 +175,12 @@ def source(conn: Connection, message: int) -> bytes:
 
 def sources(conn: Connection, ids: Sequence[int]) -> dict[int, bytes]:
     """Give the octets of several messages whole, by id, in one statement; ids that are not in the archive are left out."""
-    t = message_sources.c
-    query = select(t.message, t.content).where(t.message.in_(ids)).order_by(t.message, t.part)
+    key, t = messages.c.id, message_sources.c
+    # Outer: a message whose octets somebody deleted is still there, and empty.
+    query = select(key, t.content).outerjoin(message_sources).where(key.in_(ids)).order_by(key, t.part)
     parts: dict[int, list[bytes]] = {}
     for message, content in statements.raw_rows(conn, query):
-        parts.setdefault(message, []).append(content)
+        parts.setdefault(message, []).append(content or b"")
     return {message: b"".join(contents) for message, contents in parts.items()}
 
 
@@ -279,14 +280,13 @@ def write_all_parsed(tx: Connection, items: Sequence[tuple[int, Parsed]], versio
         part = [key for key, _ in items[start : start + IDS_A_STATEMENT]]
         tx.execute(delete(addresses).where(addresses.c.message.in_(part)))
         tx.execute(delete(schema.attachments).where(schema.attachments.c.message.in_(part)))
-    statements.bulk(tx, _derived, [{"key": key, **_columns(tx, parsed, version)} for key, parsed in items])
+    statements.rewrite(tx, messages, [{"id": key, **_columns(tx, parsed, version)} for key, parsed in items])
     of_addresses = [
         {"message": key, "role": one.role, "position": one.position, "name": one.name, "address": one.address}
         for key, parsed in items
         for one in parsed.addresses
     ]
-    if of_addresses:
-        statements.bulk(tx, _address, of_addresses)
+    statements.fill(tx, addresses, of_addresses)
     of_attachments = [
         {
             "message": key,
@@ -301,20 +301,7 @@ def write_all_parsed(tx: Connection, items: Sequence[tuple[int, Parsed]], versio
         for key, parsed in items
         for one in parsed.attachments
     ]
-    if of_attachments:
-        statements.bulk(tx, _attachment, of_attachments)
-
-
-def _derived(_tx: Connection) -> Update:
-    return update(messages).where(messages.c.id == bindparam("key"))
-
-
-def _address(_tx: Connection) -> Insert:
-    return insert(addresses)
-
-
-def _attachment(_tx: Connection) -> Insert:
-    return insert(schema.attachments)
+    statements.fill(tx, schema.attachments, of_attachments)
 
 
 def _columns(tx: Connection, parsed: Parsed, version: int) -> dict[str, Any]:
