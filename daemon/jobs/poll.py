@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Final
 
 from daemon import errors, trace
-from daemon.jobs import session, visit
+from daemon.jobs import first, headers_only, session, visit
 from daemon.jobs.context import Context
 from daemon.jobs.visit import Result
 from daemon.mail.account import Account, Pop3
@@ -56,10 +56,18 @@ class Step(StrEnum):
     RECORDED = "poll.recorded"
 
 
-def poll(account: Account, context: Context, *, report: Report | None = None) -> Result:
+def poll(
+    account: Account,
+    context: Context,
+    *,
+    report: Report | None = None,
+    uidls: frozenset[str] = frozenset(),
+    mark_seen: bool = False,
+) -> Result:
     """Visit the account once; never raises for what a server, a network or a database can do.
 
-    report: told (messages done, messages planned) as the visit goes on, for a progress bar.
+    report: told (messages done, messages planned) as the visit goes on, for a progress bar.  uidls: these messages alone are
+    fetched, whole.  mark_seen: nothing is fetched; what is listed, and not known, is marked as seen.
     """
     result = Result(account=account.name)
     if account.pop3 is None:
@@ -79,7 +87,9 @@ def poll(account: Account, context: Context, *, report: Report | None = None) ->
         result.outcome = "busy"
         result.error = errors.Busy(f"{account.name}: another process is visiting this account")
         return result
-    _Visit(account.name, account.pop3, context, result, report or (lambda _done, _planned: None)).run()
+    one = _Visit(account.name, account.pop3, context, result, report or (lambda _done, _planned: None))
+    one.uidls, one.mark_seen = uidls, mark_seen
+    one.run()
     return result
 
 
@@ -106,6 +116,7 @@ class _Visit:
     def __init__(self, name: str, pop3: Pop3, context: Context, result: Result, report: Report) -> None:
         self.name, self.pop3, self.context, self.result, self.report = name, pop3, context, result, report
         self.started = self.renewed = context.monotonic()
+        self.uidls, self.mark_seen = frozenset[str](), False
         self.occurrences: dict[int, int] = {}
         self.deletable: list[tuple[int, int]] = []  # (message number, ledger id), each proven in this visit
         self.unproven: set[int] = set()  # messages that did not read back equal: then nothing is deleted
@@ -179,29 +190,41 @@ class _Visit:
     def _visit(self, client: pop3_client.Client, listing: Listing) -> None:
         """Plan, write down what needs no RETR, then fetch."""
         context, now = self.context, self.context.clock()
+        if self.mark_seen:
+            self.result.seen = first.mark(self.name, list(listing.entries), self.occurrences, first.MARKED, context)
+            return
+        self.result.missing = tuple(sorted(self.uidls - {entry.uidl for entry in listing.entries}))
+        self.result.seen = first.meet(self.name, self.pop3.first, listing, self.occurrences, client, context)
         with context.database.reading() as conn:
             known = ledger.known(conn, self.name)
         policy = planning.Policy(
             delete=self.pop3.delete,
             max_message_octets=self.pop3.max_message_octets,
+            oversize=self.pop3.oversize,
             max_messages=self.pop3.max_messages_per_poll,
+            max_octets=self.pop3.max_octets_per_poll,
+            wanted_uidls=self.uidls,
         )
         plan = planning.plan(listing, known, policy, now)
-        self.result.skipped = len(plan.skip)
+        self.result.skipped = len(plan.skip) + len(plan.headers)
         with context.database.transaction() as tx:
             ledger.gone(tx, [one.id for one in plan.gone], now)
             ledger.returned(tx, [one.id for one in plan.returned], now)
             ledger.seen(tx, self.name, now)
-            skipped = [
-                (e, self.occurrences.get(e.number, 0), LedgerStatus.SKIPPED, why)
-                for e, why in plan.skip
-                if e.uidl is not None
-            ]
-            ledger.skip(tx, self.name, skipped, now)
-        for entry, why in plan.skip:
-            trace.message_skipped(account=self.name, uidl=entry.uidl or f"number {entry.number}", reason=why)
+        left = headers_only.archive_headers(
+            self.name, plan.headers, self.occurrences, client, context, self._while_allowed
+        )
+        self._skip([*plan.skip, *left])
         self._prove_known(plan)
         self._fetch(client, plan.fetch)
+
+    def _skip(self, left: list[tuple[Entry, str]]) -> None:
+        """Write down what is left on the server, and why."""
+        rows = [(entry, self.occurrences.get(entry.number, 0), LedgerStatus.SKIPPED, why) for entry, why in left]
+        with self.context.database.transaction() as tx:
+            ledger.skip(tx, self.name, rows, self.context.clock())
+        for entry, why in left:
+            trace.message_skipped(account=self.name, uidl=entry.uidl or f"number {entry.number}", reason=why)
 
     def _prove_known(self, plan: planning.Plan) -> None:
         """Prove anew what was archived at an earlier visit and may be deleted now."""

@@ -13,6 +13,7 @@ from daemon.wire.transcript import Transcript
 class Result:
     """How a visit went; the counts hold also when it failed midway.
 
+    seen: marked as seen in the ledger, without being fetched.  missing: asked for by UIDL, and not listed.
     outcome: ok, failed (see `error`), interrupted (by our own stop), or busy (another process visits this account).
     """
 
@@ -22,10 +23,12 @@ class Result:
     listed: int = 0
     fetched: int = 0
     new: int = 0
+    seen: int = 0
     octets: int = 0
     skipped: int = 0
     dele_sent: int = 0
     deleted: int = 0
+    missing: tuple[str, ...] = ()
     error: errors.PostroomError | None = None
 
 
