@@ -21,9 +21,9 @@ from daemon.cli import house, output
 @click.option("--account", "name", metavar="NAME", required=True, help="The account that it is of.")
 @click.argument("file", type=click.Path(path_type=Path))
 def import_(program: str, name: str, file: Path) -> None:
-    """Mark as seen what another POP3 client has fetched, so that it is not fetched again.
+    """Take over what another POP3 client has fetched.
 
-    FILE is getmail's oldmail-HOST-PORT-USER, fetchmail's .fetchids, or mpop's ~/.mpop_uidls/USER_at_HOST. What the ledger
+    It is marked as seen in the ledger, and so not fetched again. FILE is getmail's oldmail-HOST-PORT-USER, fetchmail's .fetchids, or mpop's ~/.mpop_uidls/USER_at_HOST. What the ledger
     knows already stays as it is. `postroom fetch NAME --uidl UIDL` fetches such a message after all.
     """
     from daemon import app

@@ -240,7 +240,8 @@ class _Visit:
     def _fetch(self, client: pop3_client.Client, entries: tuple[Entry, ...]) -> None:
         batch, refused = _Batch(), []
         committed_at = self.context.monotonic()
-        retrieved = client.retrieve(self._while_allowed(entries), max_message_octets=self.pop3.max_message_octets)
+        limit = None if self.uidls else self.pop3.max_message_octets  # what is asked for may be of any size
+        retrieved = client.retrieve(self._while_allowed(entries), max_message_octets=limit)
         for done, (entry, got) in enumerate(retrieved, start=1):
             if isinstance(got, Spool):
                 # A nameless message is known by its content; two of equal content are one message, listed twice.
