@@ -4,6 +4,7 @@ Nothing below this module reads settings or decides who works with whom. The com
 prints what they return; `run` is the daemon.
 """
 
+import gc
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ from daemon.store.database import Database
 from daemon.store.lease import Owner
 
 GRACE_SECONDS: Final = 9.0  # from SIGTERM until sockets are closed; systemd's TimeoutStopSec must be longer
+GARBAGE_THRESHOLD: Final = 50_000  # objects between two looks; a listing of 20,000 messages makes some 100,000
 STATUS_SECONDS: Final = 10.0  # how often `systemctl status` gets a new line
 
 
@@ -193,6 +195,8 @@ def serve(settings: Settings, database: Database, stop: threading.Event | None =
         _end_pause(context, account.name)
     sweep.sweep(context)
     schedule = Schedule(context, settings.accounts.values())
+    gc.freeze()  # what is loaded now stays: looking through it for garbage would double the time of a large listing
+    gc.set_threshold(GARBAGE_THRESHOLD)
     asked = stop or threading.Event()
     with _stop_on_signals(asked):
         schedule.start()

@@ -4,6 +4,7 @@ Never in the way of a poll: what is archived is safe whether it is indexed or no
 on where it was. A message that the parser can't read becomes a row that says so; all others go on. StoreError passes through.
 """
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +16,15 @@ from daemon import errors, trace
 from daemon.mail import parse
 from daemon.mail.defects import Defect
 from daemon.mail.message import Parsed
+from daemon.mail.source import Source
 from daemon.store import archive
 from daemon.store.database import Database
 
-MESSAGES_A_TRANSACTION: Final = 100  # written at once: some 20 ms, so that other writers hardly wait
-OCTETS_A_BATCH: Final = 33_554_432  # of sources held in memory at once; a single larger message is a batch of its own
+MESSAGES_A_TRANSACTION: Final = 200  # written at once: some 20 ms, so that other writers hardly wait
+OCTETS_A_BATCH: Final = 16_777_216  # of sources held in memory at once
+OCTETS_WHOLE: Final = (
+    4_194_304  # of a message that is held whole, one part of the archive; a larger one is read in parts
+)
 _REFUSED: Final = Parsed(defects=(Defect.PARSER_FAULT.value,))  # columns that the database would not take
 
 
@@ -92,7 +97,7 @@ def _run(around: _Surroundings, more: Callable[[int], list[tuple[int, int]]]) ->
                 break
             parsed = _parsed(around, batch)
             _write(around, parsed)
-            done = batch[-1]
+            done = batch[-1][0]
             messages += len(parsed)
             with_defects += _tell(parsed)
             around.progress()
@@ -101,31 +106,46 @@ def _run(around: _Surroundings, more: Callable[[int], list[tuple[int, int]]]) ->
     return Indexed(messages=messages, with_defects=with_defects)
 
 
-def _batches(listed: list[tuple[int, int]]) -> Iterator[list[int]]:
-    """Cut a list of (id, octets) so that the sources of each piece fit into memory."""
-    batch: list[int] = []
+def _batches(listed: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Cut a list of (id, octets) so that what is held of each piece fits into memory."""
+    batch: list[tuple[int, int]] = []
     held = 0
     for message, octets in listed:
-        if batch and held + octets > OCTETS_A_BATCH:
+        needed = min(octets, OCTETS_WHOLE)  # of a large one, its text until it is written
+        if batch and held + needed > OCTETS_A_BATCH:
             yield batch
             batch, held = [], 0
-        batch.append(message)
-        held += octets
+        batch.append((message, octets))
+        held += needed
     if batch:
         yield batch
 
 
-def _parsed(around: _Surroundings, batch: list[int]) -> list[tuple[int, Parsed]]:
+def _parsed(around: _Surroundings, batch: list[tuple[int, int]]) -> list[tuple[int, Parsed]]:
     """Read and parse; sources are let go one by one. A message pruned meanwhile is left out."""
     with around.database.reading() as conn:
-        sources = archive.sources(conn, batch)
+        sources = archive.sources(conn, [message for message, octets in batch if octets <= OCTETS_WHOLE])
     parsed: list[tuple[int, Parsed]] = []
-    for message in batch:
-        raw = sources.pop(message, None)
+    for message, octets in batch:
+        raw = sources.pop(message, None) if octets <= OCTETS_WHOLE else _in_parts(around, message)
         if raw is not None:
-            parsed.append((message, parse.parse(raw)))
+            with contextlib.suppress(errors.NotFound):  # between two parts
+                parsed.append((message, parse.parse(raw)))
             around.progress()
     return parsed
+
+
+def _in_parts(around: _Surroundings, message: int) -> Source | None:
+    """Give a large message as something that reads its parts, each in a transaction of its own."""
+
+    def read(part: int) -> bytes:
+        around.progress()
+        with around.database.reading() as conn:
+            return archive.source_part(conn, message, part)
+
+    with around.database.reading() as conn:
+        octets = archive.part_octets(conn, message)
+    return Source(octets, read) if octets else None
 
 
 def _write(around: _Surroundings, parsed: list[tuple[int, Parsed]]) -> None:

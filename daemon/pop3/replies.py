@@ -5,7 +5,7 @@ ProtocolViolation; everything else comes back as a value, faults of the server a
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -192,9 +192,27 @@ def uidls(lines: Iterable[bytes]) -> dict[int, str | None]:
     return found
 
 
-def entries(listed: Mapping[int, int | None], named: Mapping[int, str | None]) -> tuple[Entry, ...]:
-    """Match LIST and UIDL by number; a message that only one of them has is there too."""
-    return tuple(
-        Entry(number=number, uidl=named.get(number), octets=listed.get(number))
-        for number in sorted({**listed, **named})
-    )
+def entries(list_lines: Sequence[bytes], uidl_lines: Sequence[bytes]) -> tuple[Entry, ...]:
+    """Match the lines of LIST and UIDL by number; a message that only one of them has is there too."""
+    octets, names = _plain(list_lines), _plain(uidl_lines)
+    if octets and names and len(octets) == len(names) and _are_numbers(octets) and not _ODD.search(b"".join(names)):
+        uids = b" ".join(names).decode("ascii").split(" ")
+        return tuple(map(Entry._make, zip(range(1, len(uids) + 1), uids, map(int, octets), strict=True)))
+    listed, named = sizes(list_lines), uidls(uidl_lines)
+    numbers = sorted({**listed, **named})
+    return tuple(map(Entry._make, zip(numbers, map(named.get, numbers), map(listed.get, numbers), strict=True)))
+
+
+def _plain(lines: Sequence[bytes]) -> list[bytes] | None:
+    """Give what stands behind the numbers of a listing that is as the RFC shows it: 1 to n, and one word behind each.
+
+    None for any other, to be read with care. Most are plain, and one of 20,000 messages is then read in a fifth of the time.
+    """
+    words = b" ".join(lines).split(b" ")
+    if len(words) != 2 * len(lines) or b"" in words:
+        return None
+    return words[1::2] if words[::2] == [b"%d" % number for number in range(1, len(lines) + 1)] else None
+
+
+def _are_numbers(words: list[bytes]) -> bool:
+    return all(map(bytes.isdigit, words)) and len(max(words, key=len)) <= NUMBER_DIGITS

@@ -199,6 +199,17 @@ def relay_paused_until(conn: Connection, name: str) -> datetime | None:
     return found
 
 
+def capabilities(conn: Connection, name: str) -> str | None:
+    """Give what a visit left to be remembered of the server, None for nothing."""
+    found: str | None = _value(conn, name, accounts.c.capabilities)
+    return found
+
+
+def remember(tx: Connection, name: str, text: str | None) -> None:
+    """Keep it for the next visit; None forgets."""
+    _set(tx, name, capabilities=text)
+
+
 def end_pauses(tx: Connection, name: str) -> None:
     """Let maildrop and relay be tried at once; what failed stays counted, and what is stopped stays stopped."""
     _set(tx, name, next_poll_at=None, relay_paused_until=None)

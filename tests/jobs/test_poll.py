@@ -163,7 +163,7 @@ CUTS: list[tuple[str, Callable[[Pop3Server], None]]] = [
     (
         "cut in the second message",
         lambda server: server.answers.update(
-            RETR=lambda seen: Answer(keep=30, then=Then.RESET) if seen.nth == 2 else None
+            RETR=lambda seen: Answer(keep=30, then=Then.RESET) if seen.argument == "2" else None
         ),
     ),
     ("cut at DELE", lambda server: server.answers.update(DELE=Answer(keep=0, then=Then.CLOSE))),

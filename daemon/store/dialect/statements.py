@@ -6,7 +6,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, func, text
+from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, Update, func, text
 
 from daemon.store import schema
 from daemon.store.dialect.types import SQLITE, Instant
@@ -73,11 +73,11 @@ def uidl_in(conn: Connection, uidls: Sequence[str]) -> ColumnElement[bool]:
 # column would cost more than the database's.
 
 
-_COMPILED: Final[dict[tuple[str, Callable[[Connection], Insert]], tuple[str, Sequence[str] | None]]] = {}
+_COMPILED: Final[dict[tuple[str, Callable[[Connection], Insert | Update]], tuple[str, Sequence[str] | None]]] = {}
 
 
-def bulk(tx: Connection, make: Callable[[Connection], Insert], rows: Sequence[dict[str, Any]]) -> None:
-    """Run an INSERT for many rows. make: a function that gives it, always the same one; it is compiled once.
+def bulk(tx: Connection, make: Callable[[Connection], Insert | Update], rows: Sequence[dict[str, Any]]) -> None:
+    """Run an INSERT or UPDATE for many rows. make: a function that gives it, always the same one; it is compiled once.
 
     rows: all of one shape, always the same one; values as `ready` makes them.
     """
