@@ -185,6 +185,12 @@ class ServerBroken(Pop3Error):
     permanent = True
 
 
+class MaildropChanged(Pop3Error):
+    """Nearly none of the messages that were in the maildrop are listed, and others are; the account is held."""
+
+    exit_code = EX_TEMPFAIL
+
+
 # --- SMTP -----------------------------------------------------------------------------------------------------------
 
 

@@ -70,6 +70,9 @@ def _maildrop(one: AccountLine, now: datetime) -> str:
     soon = (
         f"; next visit {output.relative(one.next_poll_at, now)}" if one.next_poll_at and one.next_poll_at > now else ""
     )
+    if one.held_since is not None:
+        held = output.styled("held", fg="red", bold=True)
+        return f"fetch: {held} for {output.span(now - one.held_since)}: {output.plain(one.held_reason or '')}{soon}"
     if one.failing_since is not None:
         failing = output.styled("failing", fg="red", bold=True)
         return f"fetch: {failing} for {output.span(now - one.failing_since)}: {output.plain(one.last_error or 'no reason given')}{soon}"

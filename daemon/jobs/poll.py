@@ -11,7 +11,6 @@ Errors of the network, the server and the database end the visit, are recorded i
 this module.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -19,7 +18,7 @@ from enum import StrEnum
 from typing import Final
 
 from daemon import errors, trace
-from daemon.jobs import session, visit
+from daemon.jobs import naming, session, shield, visit
 from daemon.jobs.context import Context
 from daemon.jobs.visit import Result
 from daemon.mail.account import Account, Pop3
@@ -136,7 +135,8 @@ class _Visit:
             self.pop3, self.context, transcript=transcript, deadline=deadline, progress=self._progress
         ) as client:
             self.context.step(Step.CONNECTED, account=self.name)
-            listing = self._identified(client, client.listing())
+            listing = naming.named(client, client.listing())
+            self.occurrences = naming.occurrences(listing)
             self.result.listed = listing.count
             self.context.step(Step.LISTED, account=self.name)
             self._visit(client, listing)
@@ -154,43 +154,28 @@ class _Visit:
             f"{len(self.unproven)} archived messages do not read back equal (id {some}); nothing was deleted; run `postroom db verify`"
         )
 
-    def _identified(self, client: pop3_client.Client, listing: Listing) -> Listing:
-        """Give messages of a server without UIDL an identity: the hash of their header section, as TOP shows it.
-
-        A server without TOP too leaves them nameless: they are fetched, and known by the hash of their content.
-        """
-        nameless = [entry for entry in listing.entries if entry.uidl is None]
-        names: dict[int, str] = {}
-        if nameless and client.capabilities.top:
-            for entry, header in client.tops(nameless, 0):
-                if isinstance(header, Spool):
-                    names[entry.number] = f"top:{header.sha256}:{entry.octets}"
-                    header.close()
-        if names:
-            entries = tuple(replace(e, uidl=names.get(e.number, e.uidl)) for e in listing.entries)
-            listing = replace(listing, entries=entries)
-        counts: Counter[str] = Counter()
-        for entry in listing.entries:
-            if entry.uidl is not None:
-                self.occurrences[entry.number] = counts[entry.uidl]
-                counts[entry.uidl] += 1
-        return listing
-
     def _visit(self, client: pop3_client.Client, listing: Listing) -> None:
         """Plan, write down what needs no RETR, then fetch."""
         context, now = self.context, self.context.clock()
         with context.database.reading() as conn:
             known = ledger.known(conn, self.name)
+        examined = shield.examine(client, context, self.name, listing, known, self.occurrences)
+        known = examined.known
         policy = planning.Policy(
             delete=self.pop3.delete,
             max_message_octets=self.pop3.max_message_octets,
             max_messages=self.pop3.max_messages_per_poll,
         )
         plan = planning.plan(listing, known, policy, now)
+        confirmed = shield.confirm_returned(client, context.database, plan.returned)
+        if len(confirmed) < len(plan.returned):  # another message under a used name is fetched
+            doubted = {row.id for _entry, row in plan.returned} - confirmed
+            plan = planning.plan(listing, [row for row in known if row.id not in doubted], policy, now)
+        plan = replace(plan, delete=tuple(pair for pair in plan.delete if pair[1].id not in examined.moved))
         self.result.skipped = len(plan.skip)
         with context.database.transaction() as tx:
             ledger.gone(tx, [one.id for one in plan.gone], now)
-            ledger.returned(tx, [one.id for one in plan.returned], now)
+            ledger.returned(tx, [row.id for _entry, row in plan.returned], now)
             ledger.seen(tx, self.name, now)
             skipped = [
                 (e, self.occurrences.get(e.number, 0), LedgerStatus.SKIPPED, why)

@@ -37,14 +37,14 @@ class Plan:
 
     fetch: oldest first, no more than `max_messages`.  delete: archived, and the policy says so; each is proven before DELE.
     skip: left on the server, with the reason.  gone: in the ledger as being there, but not listed.  returned: in the ledger as
-    gone, archived, and listed again.  known: how many listed messages need no RETR.
+    gone, archived, and listed again in equal size; to be confirmed before they are believed.  known: how many listed messages need no RETR.
     """
 
     fetch: tuple[Entry, ...] = ()
     delete: tuple[tuple[Entry, Known], ...] = ()
     skip: tuple[tuple[Entry, str], ...] = ()
     gone: tuple[Known, ...] = ()
-    returned: tuple[Known, ...] = ()
+    returned: tuple[tuple[Entry, Known], ...] = ()
     known: int = 0
 
 
@@ -58,7 +58,7 @@ def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime
 
     wanted = [entry for entry in listing.entries if entry.uidl is None]
     delete: list[tuple[Entry, Known]] = []
-    returned: list[Known] = []
+    returned: list[tuple[Entry, Known]] = []
     gone: list[Known] = []
     recognised = 0
     for uidl, entries in named.items():
@@ -73,7 +73,7 @@ def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime
             if match.message is None:
                 continue  # pruned from the archive on purpose: not fetched again, and never deleted without proof
             if match.status not in _HERE:
-                returned.append(match)
+                returned.append((entry, match))
             if is_certain and policy.delete.allows(match.first_seen_at, now):
                 delete.append((entry, match))
     gone += [row for left in rows.values() for row in left if row.status in _HERE]

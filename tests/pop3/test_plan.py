@@ -38,7 +38,7 @@ def numbers(made: Plan) -> dict[str, list[int]]:
         "delete": [entry.number for entry, _known in made.delete],
         "skip": [entry.number for entry, _why in made.skip],
         "gone": [known.id for known in made.gone],
-        "returned": [known.id for known in made.returned],
+        "returned": [known.id for _entry, known in made.returned],
     }
 
 
