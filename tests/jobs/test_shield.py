@@ -45,7 +45,7 @@ def statuses(database: Database) -> dict[object, object]:
 def said(server: Pop3Server) -> Counter[str]:
     """Count what was said since the last call."""
     verbs = Counter(command.split()[0] for command in server.commands)
-    server.commands.clear()
+    server.seen.clear()
     return verbs
 
 
