@@ -58,19 +58,16 @@ def examine(
     if found.verdict is not Verdict.RESET or standing.accepted_at is not None:
         if standing.held_since is not None or standing.accepted_at is not None:
             known = _release(database, account, found, now)
-        return Examined(known=known)
+        back = None if standing.accepted_at is not None else identity.returning(found, known)
+        moves = _moves(client, database, back, occurrences) if back is not None else []
+        return _moved(database, account, moves, known, now)
 
     moves = _moves(client, database, found, occurrences)
     names = {one.ledger: one.uidl for one in moves}
     renamed = [row._replace(uidl=names.get(row.id, row.uidl)) for row in known]
     # A few that are the same do not make it the same maildrop: the rest would be fetched as if it were new.
     if moves and identity.assess(listing, renamed).verdict is not Verdict.RESET:
-        with database.transaction() as tx:
-            relink.move(tx, account, moves, now)
-            relink.release(tx, account)
-        trace.uidls_changed(account=account, messages=len(moves), expected=found.expected)
-        with database.reading() as conn:
-            return Examined(known=ledger.known(conn, account), moved=frozenset(names))
+        return _moved(database, account, moves, known, now)
 
     # Messages that we asked to delete, without an answer to QUIT, need not be there.
     with database.reading() as conn:
@@ -82,6 +79,18 @@ def examine(
         relink.hold(tx, account, str(error), now)
     client.quit()
     raise error
+
+
+def _moved(database: Database, account: str, moves: list[relink.Move], known: list[Known], now: datetime) -> Examined:
+    """Give the rows their new names, which ends a hold; read the ledger anew if there are any."""
+    if not moves:
+        return Examined(known=known)
+    with database.transaction() as tx:
+        relink.move(tx, account, moves, now)
+        relink.release(tx, account)
+    trace.uidls_changed(account=account, messages=len(moves))
+    with database.reading() as conn:
+        return Examined(known=ledger.known(conn, account), moved=frozenset(one.ledger for one in moves))
 
 
 def _release(database: Database, account: str, found: Assessment, now: datetime) -> list[Known]:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -19,6 +19,9 @@ EXPECTED_LEAST: Final = 10  # fewer messages are fetched anew without harm: equa
 STILL_LISTED_SHARE: Final = 10  # one in so many of the expected UIDLs listed is enough: a reset leaves none of them
 UNKNOWN_SHARE: Final = (
     2  # one in so many under unknown names at least: fewer are new mail after somebody emptied the maildrop
+)
+RETURNING_LEAST: Final = (
+    100  # so many unknown ones at once may be messages that left once, from a backup; fewer are fetched
 )
 SAMPLE_MOST: Final = 20  # messages whose headers are compared before all are: one flight of TOP
 HEADER_OCTETS: Final = 64 * 1024  # of a header section; a longer one is not compared, its message is fetched
@@ -93,15 +96,31 @@ def sample(found: Assessment) -> tuple[Entry, ...]:
 
     Each missing row stands for one message, in the order of the listing: new mail stands behind the old, and finds none left.
     """
+    partnered = _partnered(found)
+    count = len(partnered)
+    chosen = range(count) if count <= SAMPLE_MOST else [one * count // SAMPLE_MOST for one in range(SAMPLE_MOST)]
+    return tuple(partnered[one] for one in chosen)
+
+
+def _partnered(found: Assessment) -> list[Entry]:
     sizes = Counter(row.octets for row in comparable(found.missing))
     partnered: list[Entry] = []
     for entry in found.unknown:
         if entry.uidl is not None and sizes[entry.octets] > 0:
             sizes[entry.octets] -= 1
             partnered.append(entry)
-    count = len(partnered)
-    chosen = range(count) if count <= SAMPLE_MOST else [one * count // SAMPLE_MOST for one in range(SAMPLE_MOST)]
-    return tuple(partnered[one] for one in chosen)
+    return partnered
+
+
+def returning(found: Assessment, known: Sequence[Known]) -> Assessment | None:
+    """Look at much unknown mail as if what left the maildrop were missing; None if it is too little, or not of those sizes.
+
+    A maildrop that was empty while it was moved, or came back from a backup, is healthy, and yet not new.
+    """
+    if len(found.unknown) < RETURNING_LEAST:
+        return None
+    back = replace(found, missing=tuple(row for row in known if row.status not in EXPECTED))
+    return back if len(_partnered(back)) * UNKNOWN_SHARE >= len(found.unknown) else None
 
 
 def comparable(rows: Sequence[Known]) -> list[Known]:

@@ -84,7 +84,9 @@ def heads(conn: Connection, messages: Sequence[int], octets: int) -> Iterator[tu
 
 
 def move(tx: Connection, account: str, moves: Sequence[Move], now: datetime) -> None:
-    """Give rows the names under which their messages are listed now; status and first_seen_at stay, nothing is stored.
+    """Give rows the names under which their messages are listed now; first_seen_at stays, nothing is stored.
+
+    The status stays too, but what was gone or deleted is there again, archived.
 
     The new names may be old names of other rows: of rows that move too, or of rows that stay and make room, by an
     occurrence that no listing uses.
@@ -104,7 +106,7 @@ def move(tx: Connection, account: str, moves: Sequence[Move], now: datetime) -> 
                 last_seen_at=now,
                 dele_sent_at=None,
                 deleted_at=None,
-                status=case((t.status == "gone", "archived"), else_=t.status),
+                status=case((t.status.in_(["gone", "deleted"]), "archived"), else_=t.status),
             )
         )
     _make_room(tx, account, moves)

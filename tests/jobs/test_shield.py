@@ -232,6 +232,37 @@ def test_messages_that_we_deleted_without_an_answer_need_not_be_there(
     assert (None, COUNT) == ((result := poll(house.fetching(pop3_server.port), archived)).error, result.new)
 
 
+@pytest.mark.parametrize("delete", [house.NEVER, house.AFTER_FETCH], ids=["left", "deleted by us"])
+def test_a_backup_under_new_names_is_recognised_though_the_maildrop_was_empty_before(
+    context: Context, pop3_server: Pop3Server, maildrop: Maildrop, delete: DeletePolicy
+) -> None:
+    account = house.fetching(pop3_server.port, delete=delete)
+    deliver(maildrop, range(200))
+    backup = list(maildrop.messages)
+    poll(account, context)
+    maildrop.messages.clear()
+    poll(account, context)
+    maildrop.messages[:] = backup
+    maildrop.renumber()
+    deliver(maildrop, [500])
+    result = poll(account, context)
+    assert (None, 201, 1, 1) == (result.error, result.listed, result.fetched, result.new)
+    assert maildrop.messages[:200] == backup, "nothing of it is deleted in this visit"
+    assert 0 == poll(account, context).fetched
+    assert (200 if delete is house.NEVER else 0) <= len(maildrop.messages)
+
+
+def test_much_new_mail_is_fetched_however_large_it_is(
+    context: Context, pop3_server: Pop3Server, maildrop: Maildrop
+) -> None:
+    account = house.fetching(pop3_server.port, delete=house.AFTER_FETCH)
+    deliver(maildrop, range(200))
+    poll(account, context)
+    for number in range(200):
+        maildrop.add(letter(number, of="another.example"))
+    assert (None, 200) == ((result := poll(account, context)).error, result.deleted)
+
+
 @pytest.mark.parametrize("has_top", [True, False])
 def test_a_message_that_is_back_is_believed_by_its_header_section_only(
     archived: Context, pop3_server: Pop3Server, maildrop: Maildrop, *, has_top: bool

@@ -36,6 +36,16 @@ def test_a_row_that_moves_keeps_what_it_is_and_says_what_it_was(database: Databa
     assert f"the server changed its UIDLs on {later:%Y-%m-%d}; was u0" == row.reason
 
 
+def test_what_was_gone_or_deleted_is_there_again(database: Database, add: Add, now: datetime) -> None:
+    one, two = add(b"1", b"2")
+    with database.transaction() as tx:
+        ledger.gone(tx, [one.ledger], now)
+        ledger.deleted(tx, [two.ledger], now)
+    move(database, now, (one.ledger, "new1", 0), (two.ledger, "new2", 0))
+    with database.reading() as conn:
+        assert [("archived", None)] * 2 == [(row.status, row.deleted_at) for row in ledger.history(conn, "home")]
+
+
 def test_names_can_go_round(database: Database, add: Add, now: datetime) -> None:
     one, two, three = add(b"1", b"2", b"3")
     move(database, now, (one.ledger, "u1", 0), (two.ledger, "u2", 0), (three.ledger, "u0", 0))
