@@ -65,15 +65,15 @@ def examine(
     moves = _moves(client, database, found, occurrences)
     names = {one.ledger: one.uidl for one in moves}
     renamed = [row._replace(uidl=names.get(row.id, row.uidl)) for row in known]
-    # A few that are the same do not make it the same maildrop: the rest would be fetched as if it were new.
-    if moves and identity.assess(listing, renamed).verdict is not Verdict.RESET:
+    # Some that are the same are not enough: all others would be fetched as if they were new.
+    if moves and not identity.assess(listing, renamed).is_mostly_other:
         return _moved(database, account, moves, known, now)
 
     # Messages that we asked to delete, without an answer to QUIT, need not be there.
     with database.reading() as conn:
         undecided = relink.undecided(conn, account)
     if identity.assess(listing, [row for row in known if row.id not in undecided]).verdict is not Verdict.RESET:
-        return Examined(known=known)
+        return Examined(known=_release(database, account, found, now))
     error = _changed(client.peer, account, listing, found)
     with database.transaction() as tx:
         relink.hold(tx, account, str(error), now)
@@ -94,7 +94,7 @@ def _moved(database: Database, account: str, moves: list[relink.Move], known: li
 
 
 def _release(database: Database, account: str, found: Assessment, now: datetime) -> list[Known]:
-    """End the hold. What is missing of an accepted maildrop is gone, in the same transaction: it is not expected again."""
+    """End any hold. What is missing after a reset is gone, in the same transaction: it is not expected again."""
     with database.transaction() as tx:
         if found.verdict is Verdict.RESET:
             ledger.gone(tx, [row.id for row in found.missing], now)
@@ -121,14 +121,15 @@ def _moves(client: Client, database: Database, found: Assessment, occurrences: M
     if not client.capabilities.top or len(sample) < COMPARED_LEAST:
         return []
     rows = identity.comparable(found.missing)
-    archived = _archived(database, [row for row in rows if row.octets in {entry.octets for entry in sample}])
+    sizes = {entry.octets for entry in sample}
+    archived = _archived(database, [row for row in rows if row.octets in sizes])
     there = {(row.octets, digest) for row, digest in archived}
     shown = _shown(client, sample)
     equal = sum((entry.octets, digest) in there for entry, digest in shown)
     if equal < COMPARED_LEAST or equal * 10 < len(shown) * EQUAL_TENTHS:
         return []
     sizes = {row.octets for row in rows}
-    asked = {entry.number for entry, _digest in shown}
+    asked = {entry.number for entry in sample}
     rest = [one for one in found.unknown if one.uidl is not None and one.octets in sizes and one.number not in asked]
     archived = _archived(database, rows)
     pairs = identity.matches(shown + _shown(client, rest), archived)

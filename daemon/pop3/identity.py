@@ -61,6 +61,11 @@ class Assessment:
     missing: tuple[Known, ...]
     unknown: tuple[Entry, ...]
 
+    @property
+    def is_mostly_other(self) -> bool:
+        """Whether more than half of what is expected is missing, and at least half as much is unknown."""
+        return len(self.missing) * 2 > self.expected and len(self.unknown) * UNKNOWN_SHARE >= self.expected
+
 
 def assess(listing: Listing, known: Sequence[Known]) -> Assessment:
     """Compare; a size that is not told agrees with any. A name used for another size is no sign of the old message."""

@@ -177,6 +177,31 @@ def test_a_mailbox_that_shares_but_a_few_letters_is_another_one(
     assert {"archived": COUNT} == statuses(archived.database)
 
 
+@pytest.mark.parametrize("like", [True, False], ids=["as large as ours", "of other sizes"])
+def test_a_maildrop_of_which_half_is_ours_is_ours(
+    archived: Context, pop3_server: Pop3Server, maildrop: Maildrop, *, like: bool
+) -> None:
+    half = COUNT // 2
+    del maildrop.messages[half:]
+    maildrop.renumber()
+    for number in range(half):
+        maildrop.add(letter(number, like=None if like else number + 1000, of="another.example"))
+    result = poll(house.fetching(pop3_server.port), archived)
+    assert (None, half, half) == (result.error, result.fetched, result.new)
+    assert {"archived": COUNT, "gone": half} == statuses(archived.database)
+
+
+def test_what_was_only_seen_is_not_fetched_in_masses_after_a_reset(
+    archived: Context, pop3_server: Pop3Server, maildrop: Maildrop
+) -> None:
+    """Nothing is known of the headers of such messages."""
+    with archived.database.transaction() as tx:
+        tx.execute(text("UPDATE ledger SET status = 'seen', message = NULL WHERE id % 4 <> 0"))
+    maildrop.renumber()
+    assert isinstance(poll(house.fetching(pop3_server.port), archived).error, errors.MaildropChanged)
+    assert 0 == said(pop3_server)["RETR"]
+
+
 @pytest.mark.parametrize(
     "features", [{"TOP"}, {"TOP", "UIDL"}, {"CAPA"}], ids=["no TOP", "neither TOP nor UIDL", "TOP refused"]
 )
