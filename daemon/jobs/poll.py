@@ -169,8 +169,9 @@ class _Visit:
         plan = planning.plan(listing, known, policy, now)
         confirmed = shield.confirm_returned(client, context.database, plan.returned)
         if len(confirmed) < len(plan.returned):  # another message under a used name is fetched
-            doubted = {row.id for _entry, row in plan.returned} - confirmed
-            plan = planning.plan(listing, [row for row in known if row.id not in doubted], policy, now)
+            doubted = {row.uidl for _entry, row in plan.returned if row.id not in confirmed}
+            known = [r for r in known if r.id in confirmed or r.status != LedgerStatus.GONE or r.uidl not in doubted]
+            plan = planning.plan(listing, known, policy, now)
         plan = replace(plan, delete=tuple(pair for pair in plan.delete if pair[1].id not in examined.moved))
         self.result.skipped = len(plan.skip)
         with context.database.transaction() as tx:

@@ -308,6 +308,18 @@ def test_a_message_that_is_back_is_believed_by_its_header_section_only(
     assert {"archived": COUNT} == statuses(archived.database)
 
 
+def test_no_row_of_a_doubted_name_is_believed(archived: Context, pop3_server: Pop3Server, maildrop: Maildrop) -> None:
+    """Two messages had the name, both left, and a third of their size has it now."""
+    account = house.fetching(pop3_server.port, delete=house.AFTER_FETCH)
+    for number in (100, 101):
+        maildrop.add(letter(number, like=100), "used")
+    poll(house.fetching(pop3_server.port), archived)
+    del maildrop.messages[-2:]
+    poll(house.fetching(pop3_server.port), archived)
+    maildrop.add(letter(102, like=100), "used")
+    assert (None, 1, 1) == ((result := poll(account, archived)).error, result.fetched, result.new)
+
+
 def test_without_uidl_changed_message_numbers_do_no_harm(
     context: Context, pop3_server: Pop3Server, maildrop: Maildrop
 ) -> None:
