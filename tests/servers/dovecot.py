@@ -168,6 +168,11 @@ class Dovecot:
         """Remove the user's maildrop with everything the server knows of it."""
         shutil.rmtree(self.mail / user, ignore_errors=True)
 
+    def forget(self, user: str) -> None:
+        """Let the server forget its UIDs, as after a restore: the next session gives every message another UIDL."""
+        for file in [*(self.mail / user).glob("dovecot-uidlist*"), *(self.mail / user).glob("dovecot.*")]:
+            file.unlink()
+
     def said(self) -> str:
         """Return the end of the server's log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:] if self.log.exists() else ""
