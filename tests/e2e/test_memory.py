@@ -4,7 +4,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,15 +24,18 @@ SIXTY_MEGABYTES = [
     "MAIL-times a 750000 " + "QUJD" * 19 + r"QU\r\n",
     r"MAIL-times a 1 --m--\r\n",
 ]
-TEXT_OF_SIXTY_MEGABYTES = [f"MAIL a {HEAD}\\r\\n", r"MAIL-times a 1000000 Sixty octets of everyday text stand in this line, one by one.\r\n"]
+TEXT_OF_SIXTY_MEGABYTES = [
+    f"MAIL a {HEAD}\\r\\n",
+    r"MAIL-times a 1000000 Sixty octets of everyday text stand in this line, one by one.\r\n",
+]
 ONE_LINE = [f"MAIL a {HEAD}\\r\\n", r"MAIL-times a 4000000 line\x20", r"MAIL-times a 1 \r\n"]
 ENDLESS = ["MAIL a x"]
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+def environment(tmp_path: Path) -> dict[str, str]:
     account = "POSTROOM_ACCOUNTS__HOME__"
-    yield {
+    return {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "POSTROOM_DATABASE_URL": f"sqlite:///{tmp_path}/large.db",
