@@ -146,11 +146,12 @@ def test_what_becomes_of_large_messages_by_their_header_sections(
     expected: dict[str, list[int]],
 ) -> None:
     large: dict[str, Any] = {"max_message_octets": 10, "oversize": "headers"} | limits
-    assert expected == decided(listing(*listed), known, AFTER_FETCH, **large), case @ pytest.mark.parametrize(
-        ("most", "expected"), [(1, [1]), (10, [1, 2]), (19, [1, 2]), (20, [1, 2, 3]), (1000, [1, 2, 3, 4])]
-    )
+    assert expected == decided(listing(*listed), known, AFTER_FETCH, **large), case
 
 
+@pytest.mark.parametrize(
+    ("most", "expected"), [(1, [1]), (10, [1, 2]), (19, [1, 2]), (20, [1, 2, 3]), (1000, [1, 2, 3, 4])]
+)
 def test_the_message_that_goes_beyond_the_octets_of_a_visit_is_its_last(most: int, expected: list[int]) -> None:
     assert {"fetch": expected} == decided(listing(("a", 10), ("b", 10), ("c", 10), ("d", None)), [], max_octets=most)
 
