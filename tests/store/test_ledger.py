@@ -133,6 +133,8 @@ def test_a_contact_is_the_first_until_something_is_listed_or_known(database: Dat
         with database.reading() as conn:
             return ledger.is_first_contact(conn, account)
 
+    with database.transaction() as tx:
+        accounts.register(tx, [("home", "anna@example.org"), ("work", "anna@work.example")])
     assert (True, True) == (is_first("home"), is_first("work"))
     add(b"abc")
     with database.transaction() as tx:
