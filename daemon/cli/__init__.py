@@ -22,6 +22,7 @@ VERBS: Final = {
         "fetch",
         "send",
         "check",
+        "retry",
         "status",
         "search",
         "show",

@@ -4,6 +4,7 @@ The ledger says HEADERS and why. Such a message is never deleted, and is fetched
 asked for by UIDL. Raises what the client and the store raise.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -25,11 +26,11 @@ def archive_headers(
     occurrences: Mapping[int, int],
     client: Client,
     context: Context,
-    allowed: Callable[[tuple[Entry, ...]], Iterable[Entry]],
+    is_over: Callable[[], bool],
 ) -> list[Left]:
     """Archive header sections; return the messages whose can't be had, with the reason: they are skipped.
 
-    oversized: each with the reason.  occurrences: by message number.  allowed: lets entries through until it is time to stop.
+    oversized: each with the reason.  occurrences: by message number.  is_over: asked before each message.
     """
     reasons = {entry.number: reason for entry, reason in oversized}
     entries = tuple(entry for entry, _reason in oversized)
@@ -37,7 +38,7 @@ def archive_headers(
         return [(entry, f"{reasons[entry.number]}; the server has no TOP for its header section") for entry in entries]
     left: list[Left] = []
     batch: list[archive.Incoming] = []
-    for entry, got in client.tops(allowed(entries), 0):
+    for entry, got in client.tops(itertools.takewhile(lambda _entry: not is_over(), entries), 0):
         reason = reasons[entry.number]
         if not isinstance(got, Spool):
             left.append((entry, f"{reason}; TOP for its header section was refused: {got.reply}"))
