@@ -29,11 +29,13 @@ def code(text: str) -> str | None:
     return found[1].upper() if found else None
 
 
-def refusal(peer: str, doing: str, text: str, *, login: bool = False) -> errors.PostroomError:
+def refusal(
+    peer: str, doing: str, text: str, *, login: bool = False, advice: str = "check USERNAME and PASSWORD"
+) -> errors.PostroomError:
     """Return the error for an -ERR.
 
     peer: host:port.  doing: `to RETR 3`, `at the greeting`.  login: the -ERR answers USER, PASS or AUTH, where it means
-    that the credentials are wrong unless it says otherwise.
+    that the credentials are wrong unless it says otherwise.  advice: what to do then.
     """
     said = text if len(text) <= SAID_CHARACTERS else f"{text[: SAID_CHARACTERS - 1]}…"
     said = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in said) or "no reason"
@@ -54,7 +56,7 @@ def refusal(peer: str, doing: str, text: str, *, login: bool = False) -> errors.
             )
         return errors.ServerTrouble(f"{peer}: the server has a passing fault {doing}: {said}", reply=reply)
     if login or said_code.startswith("AUTH"):
-        return errors.AuthFailed(f"{peer}: the login was refused: {said}; check USERNAME and PASSWORD")
+        return errors.AuthFailed(f"{peer}: the login was refused: {said}; {advice}")
     return errors.CommandRefused(f"{peer}: -ERR {doing}: {said}", reply=reply)
 
 
