@@ -36,7 +36,7 @@ class Scram(Exchange):
         self._password = prepared("password", credentials.secret.reveal()).encode()
         name = prepared("username", credentials.username).replace("=", "=3D").replace(",", "=2C")
         kind, octets = channel.binding if self.is_bound and channel.binding is not None else ("", b"")
-        # Never "y" (we could, does the server?): it needs the list of what was offered to be right about our own choice too.
+        # Never "y", by which a server learns that somebody removed -PLUS from its list: TLS lets nobody do that.
         header = (f"p={kind},," if self.is_bound else "n,,").encode()
         self._nonce = channel.nonce.encode()
         self._header, self._binding = header, base64.b64encode(header + octets)
