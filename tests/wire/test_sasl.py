@@ -205,13 +205,14 @@ def test_a_first_message_that_makes_no_sense(challenge: bytes, kind: type[Except
 )
 def test_whatever_a_server_says_only_these_errors_come(name: str, challenges: list[bytes]) -> None:
     exchange = sasl.start(name, ANNA, BOUND)
-    exchange.initial()
+    told = ""
     try:
         for challenge in challenges:
             assert isinstance(exchange.respond(challenge), bytes)
     except (errors.ProtocolViolation, errors.AuthFailed) as error:
-        assert str(error).isprintable()
-        assert PASSWORD not in str(error)
+        told = str(error)
+    assert not told or told.isprintable()
+    assert PASSWORD not in told
     for accepted in (True, False):
         assert (exchange.objection(accepted=accepted) or "x").isprintable()
 
