@@ -89,7 +89,7 @@ def test_a_certificate_is_the_login_by_name_or_without_a_password(enter: Enter, 
 )
 def test_a_login_that_fails_says_why(enter: Enter, name: str, auth: str, kind: type[Exception], says: str) -> None:
     with pytest.raises(kind, match=says) as caught:
-        enter(name, auth)
+        enter(name, auth, TOKEN if "oauth" in auth else PASSWORD)
     assert str(caught.value).startswith("127.0.0.1:")
     assert str(caught.value).isprintable()
 
@@ -136,7 +136,7 @@ def test_on_an_open_line_auto_shows_the_password_only_when_there_is_no_other_way
     login_module.login(line, Credentials(username="anna", secret=Secret(PASSWORD)), "auto")
     assert last is type(line.said[-1])
     assert (last in (Pass, Auth)) == any(
-        PASSWORD.encode() in said.wire or isinstance(said, Auth) and said.initial for said in line.said
+        PASSWORD.encode() in said.wire or (isinstance(said, Auth) and said.initial) for said in line.said
     )
 
 
