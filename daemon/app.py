@@ -16,8 +16,9 @@ from typing import Final
 
 from daemon import errors, trace
 from daemon.jobs import check as checking
-from daemon.jobs import drain, index, poll, routing, sweep, visit
+from daemon.jobs import drain, index, poll, routing, standstill, sweep, visit
 from daemon.jobs.context import Context
+from daemon.jobs.retrieval import Report
 from daemon.mail.account import Account
 from daemon.schedule import Schedule
 from daemon.service import Notifier
@@ -82,7 +83,8 @@ def fetch(
 ) -> list[visit.Result]:
     """Poll the named accounts once (all with POP3 if none is named), then index what came.
 
-    report: told (account, messages done, messages planned).
+    report: told (account, messages done, messages planned).  An account whose polling is stopped is visited only by name, or
+    when its settings changed: without names this may run unattended.
     """
     context = context_of(settings, database)
     sweep.sweep(context)
@@ -91,13 +93,16 @@ def fetch(
         for account in chosen(settings, names, able=lambda one: one.pop3):
             if context.stop.is_set():
                 break
+            if not names and (stopped := standstill.left_alone(account, context)) is not None:
+                results.append(visit.Result(account=account.name, outcome="stopped", error=stopped))
+                continue
             tell = None if report is None else _for_account(report, account.name)
             results.append(poll.poll(account, context, report=tell))
         index.index(database, now=context.clock, stop=context.stop, progress=context.pulse)
     return results
 
 
-def _for_account(report: Callable[[str, int, int], None], name: str) -> poll.Report:
+def _for_account(report: Callable[[str, int, int], None], name: str) -> Report:
     return lambda done, planned: report(name, done, planned)
 
 

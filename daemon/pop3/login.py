@@ -135,7 +135,11 @@ def _authenticate(line: Line, mechanism: str, credentials: sasl.Credentials, cha
             objection = exchange.objection(accepted=event.ok)
             if event.ok and objection is not None:
                 raise errors.AuthFailed(f"{line.peer}: AUTH {mechanism}: {objection}")
-            accept(line, event, objection or sasl.advice(mechanism))
+            try:
+                accept(line, event, objection or sasl.advice(mechanism))
+            except errors.AuthFailed as error:  # a token expires by itself, and the next one may be good
+                error.is_certain = error.is_certain and not sasl.MECHANISMS[mechanism].is_token
+                raise
             return
         if waiting is not None:
             command, waiting = AuthLine(waiting), None
@@ -152,4 +156,7 @@ def _authenticate(line: Line, mechanism: str, credentials: sasl.Credentials, cha
 def accept(line: Line, reply: Reply, advice: str = "check USERNAME and PASSWORD") -> None:
     """Raise what an -ERR in a login means. advice: what to do if it means that the credentials are wrong."""
     if not reply.ok:
-        raise replies.refusal(line.peer, f"to {reply.command.shown}", reply.text, login=True, advice=advice)
+        delay = line.capabilities.login_delay
+        raise replies.refusal(
+            line.peer, f"to {reply.command.shown}", reply.text, login=True, login_delay=delay, advice=advice
+        )

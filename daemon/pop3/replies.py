@@ -13,6 +13,7 @@ from daemon import errors
 from daemon.mail.maildrop import Entry
 
 NUMBER_DIGITS: Final = 18  # so that any number fits a database's 64-bit integer
+MOST_LOGIN_DELAY: Final = 86_400  # seconds; a server that wants longer pauses than a day is asked once a day
 SAID_CHARACTERS: Final = 200  # of a reply quoted in an error's message
 
 _CODE: Final = re.compile(r"\[([^\[\]\s]{1,64})\]")
@@ -30,12 +31,19 @@ def code(text: str) -> str | None:
 
 
 def refusal(
-    peer: str, doing: str, text: str, *, login: bool = False, advice: str = "check USERNAME and PASSWORD"
+    peer: str,
+    doing: str,
+    text: str,
+    *,
+    login: bool = False,
+    login_delay: int | None = None,
+    advice: str = "check USERNAME and PASSWORD",
 ) -> errors.PostroomError:
     """Return the error for an -ERR.
 
     peer: host:port.  doing: `to RETR 3`, `at the greeting`.  login: the -ERR answers USER, PASS or AUTH, where it means
-    that the credentials are wrong unless it says otherwise.  advice: what to do then.
+    that the credentials are wrong unless it says otherwise.  login_delay: what CAPA said of it.  advice: what to do about
+    wrong credentials.
     """
     said = text if len(text) <= SAID_CHARACTERS else f"{text[: SAID_CHARACTERS - 1]}…"
     said = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in said) or "no reason"
@@ -47,7 +55,9 @@ def refusal(
         )
     if said_code.startswith("LOGIN-DELAY"):
         return errors.LoginTooSoon(
-            f"{peer}: the server wants longer pauses between logins: {said}; set POLL higher", reply=reply
+            f"{peer}: the server wants longer pauses between logins: {said}; set POLL higher",
+            reply=reply,
+            seconds=login_delay,
         )
     if said_code.startswith("SYS/"):
         if said_code.startswith("SYS/PERM"):
@@ -56,7 +66,9 @@ def refusal(
             )
         return errors.ServerTrouble(f"{peer}: the server has a passing fault {doing}: {said}", reply=reply)
     if login or said_code.startswith("AUTH"):
-        return errors.AuthFailed(f"{peer}: the login was refused: {said}; {advice}")
+        return errors.AuthFailed(
+            f"{peer}: the login was refused: {said}; {advice}", is_certain=said_code.startswith("AUTH")
+        )
     return errors.CommandRefused(f"{peer}: -ERR {doing}: {said}", reply=reply)
 
 
@@ -104,8 +116,9 @@ class Capabilities:
 
     @property
     def login_delay(self) -> int | None:
-        """Seconds that the server wants between logins."""
-        return _number((self.parameters.get("LOGIN-DELAY") or ("",))[0].encode("ascii", "replace"))
+        """Seconds that the server wants between logins (section 6.5); with `USER` behind it, known only after the login."""
+        seconds = _number((self.parameters.get("LOGIN-DELAY") or ("",))[0].encode("ascii", "replace"))
+        return None if seconds is None else min(seconds, MOST_LOGIN_DELAY)
 
     @property
     def expire(self) -> str | None:

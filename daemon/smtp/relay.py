@@ -145,7 +145,10 @@ class Relay:
             raise self._refused("at the login, for now", answer.reply)
         raise errors.AuthFailed(
             f"{self._peer}: the login as {credentials.username} was refused: {answer.reply}; "
-            f"{objection or sasl.advice(mechanism)}"
+            f"{objection or sasl.advice(mechanism)}",
+            is_certain=not sasl.MECHANISMS[
+                mechanism
+            ].is_token,  # a token expires by itself, and the next one may be good
         )
 
     # --- letters ----------------------------------------------------------------------------------------------------

@@ -131,8 +131,12 @@ def seen(tx: Connection, account: str, now: datetime) -> None:
     )
 
 
-def gone(tx: Connection, ids: Sequence[int], now: datetime) -> None:
-    """Note that messages left the maildrop without us: they were listed at the last visit, and no more at `now`."""
+def gone(tx: Connection, ids: Sequence[int], now: datetime, *, expire: str | None = None) -> None:
+    """Note that messages left the maildrop without us: they were listed at the last visit, and no more at `now`.
+
+    expire: what the server announces of its own deleting, `deletes mail after 60 days (EXPIRE 60)`.
+    """
+    why = "" if expire is None else f"; the server {expire}"
     listed = select(accounts.c.last_listed_at).where(accounts.c.name == ledger.c.account).scalar_subquery()
     _each(
         tx,
@@ -145,7 +149,7 @@ def gone(tx: Connection, ids: Sequence[int], now: datetime) -> None:
                     ledger.c.dele_sent_at.is_not(None),
                     f"gone on {now:%Y-%m-%d}, after our DELE whose QUIT was not confirmed",
                 ),
-                else_=f"not listed any more on {now:%Y-%m-%d}, and not deleted by postroom",
+                else_=f"not listed any more on {now:%Y-%m-%d}, and not deleted by postroom{why}",
             ),
         },
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -31,7 +32,14 @@ def learned(certificates: Certificates) -> Iterator[Dovecot]:
         yield server
 
 
-def said(server: Dovecot, certificates: Certificates, auth: str, security: Security, password: str = PASSWORD) -> str:
+def said(
+    server: Dovecot,
+    certificates: Certificates,
+    auth: str,
+    security: Security,
+    password: str = PASSWORD,
+    certificate: Path | None = None,
+) -> str:
     """Log in and look; return the transcript."""
     endpoint = Endpoint(
         host="localhost",
@@ -39,6 +47,7 @@ def said(server: Dovecot, certificates: Certificates, auth: str, security: Secur
         security=security,
         ca_file=certificates.ca_file,
         timeout_seconds=20,
+        client_certificate=certificate,
     )
     transcript = Transcript("test", "work")
     credentials = Credentials(username="logins", secret=Secret(password))

@@ -218,17 +218,6 @@ def test_one_refused_message_does_not_stop_the_others(
     assert 1 == poll(account, context).deleted
 
 
-def test_a_refused_login_waits_the_longest_time(
-    context: Context, clock: house.Clock, pop3_server: Pop3Server, maildrop: Maildrop
-) -> None:
-    result = poll(house.fetching(pop3_server.port, secret="wrong-" + "x" * 12), context)
-    assert isinstance(result.error, errors.AuthFailed)
-    with context.database.reading() as conn:
-        from daemon.store import accounts
-
-        assert clock.now + house.BACKOFF.longest == accounts.next_poll_at(conn, "home")
-
-
 def test_a_damaged_copy_stops_all_deletion(context: Context, pop3_server: Pop3Server, maildrop: Maildrop) -> None:
     deliver(maildrop, 1, 2)
     poll(house.fetching(pop3_server.port), context)
