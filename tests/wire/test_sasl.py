@@ -1,8 +1,6 @@
 """The right mechanism is chosen, and says what its RFC says."""
 
 import base64
-import hashlib
-import hmac
 
 import pytest
 from hypothesis import given
@@ -13,6 +11,7 @@ from daemon.wire import sasl
 from daemon.wire.sasl import Channel, Credentials
 from daemon.wire.sasl.prepared import prepared
 from daemon.wire.secret import Secret
+from tests.doubles.scram_server import server_final, server_first
 from tests.secrets_used import PASSWORD, TOKEN
 
 ANNA = Credentials(username="anna", secret=Secret(PASSWORD))
@@ -23,24 +22,6 @@ SCRAMS = [name for name in sasl.MECHANISMS if name.startswith("SCRAM")]
 
 def who(username: str, secret: str) -> Credentials:
     return Credentials(username=username, secret=Secret(secret))
-
-
-def server_first(nonce: str = "n0nceMORE", salt: bytes = b"salt", iterations: int = 4096) -> bytes:
-    return f"r={nonce},s={base64.b64encode(salt).decode()},i={iterations}".encode()
-
-
-def server_final(name: str, password: str, client_first: bytes, first: bytes, client_final: bytes) -> bytes:
-    """Check the proof as a server does (RFC 5802 section 3), from stored keys, and sign."""
-    digest = "sha256" if "256" in name else "sha1"
-    fields = dict(field.split(b"=", 1) for field in first.split(b","))
-    salted = hashlib.pbkdf2_hmac(digest, password.encode(), base64.b64decode(fields[b"s"]), int(fields[b"i"]))
-    stored = hashlib.new(digest, hmac.digest(salted, b"Client Key", digest)).digest()
-    bare, (without_proof, proof) = client_first.split(b",", 2)[2], client_final.rsplit(b",p=", 1)
-    message = bare + b"," + first + b"," + without_proof
-    signature = hmac.digest(stored, message, digest)
-    key = bytes(one ^ other for one, other in zip(signature, base64.b64decode(proof), strict=True))
-    assert stored == hashlib.new(digest, key).digest(), "the proof is wrong"
-    return b"v=" + base64.b64encode(hmac.digest(hmac.digest(salted, b"Server Key", digest), message, digest))
 
 
 # --- what the RFCs print --------------------------------------------------------------------------------------------
