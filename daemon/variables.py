@@ -34,7 +34,10 @@ SECURITY_OF_PORT: Final = {
 }
 SECURITY_DEFAULT: Final = {"POP3": Security.TLS, "SMTP": Security.STARTTLS}
 SASL_NAMES: Final = tuple(name.lower() for name in sasl.MECHANISMS)
-AUTH_NAMES: Final = {"POP3": (sasl.AUTO, "user", *SASL_NAMES), "SMTP": (sasl.AUTO, *SASL_NAMES)}  # user: USER and PASS
+AUTH_NAMES: Final = {
+    "POP3": (sasl.AUTO, "user", "apop", *SASL_NAMES),
+    "SMTP": (sasl.AUTO, *SASL_NAMES),
+}  # user: USER and PASS
 
 T = TypeVar("T")
 

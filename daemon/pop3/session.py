@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from daemon.errors import OutOfState, PostroomError, ProtocolViolation, TooLong
 from daemon.pop3 import replies
 from daemon.pop3.commands import (
+    Apop,
     Auth,
     AuthLine,
     Capa,
@@ -62,6 +63,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[type[Command], State]]] = {
         Stls: State.AUTHORIZATION,
         User: State.AUTHORIZATION,
         Pass: State.TRANSACTION,
+        Apop: State.TRANSACTION,
         Auth: State.TRANSACTION,
         AuthLine: State.TRANSACTION,
         Quit: State.CLOSED,

@@ -142,6 +142,15 @@ class Stream:
             return address.ipv4_mapped.is_loopback
         return address.is_loopback
 
+    def channel_binding(self, kind: str) -> bytes | None:
+        """Return the octets that tie a login to this TLS connection (RFC 5056), None where there are none.
+
+        kind: `tls-unique` (RFC 5929) for TLS 1.2. TLS 1.3 has `tls-exporter` (RFC 9266) instead, which Python's ssl lacks.
+        """
+        if isinstance(self._socket, ssl.SSLSocket) and kind == "tls-unique" and self.tls_version == "TLSv1.2":
+            return self._socket.get_channel_binding(kind)
+        return None
+
     # --- TLS --------------------------------------------------------------------------------------------------------
 
     def start_tls(self) -> None:

@@ -31,13 +31,14 @@ ssl = yes
 ssl_cert = <{certificates.certificate_file}
 ssl_key = <{certificates.key_file}
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 first_valid_uid = 1
 mail_location = maildir:{mail}/%u
 mail_max_userip_connections = 100
 pop3_no_flag_updates = yes
 {identity}
+{external}
 passdb {{
   driver = static
   args = password={password}
@@ -72,6 +73,19 @@ service pop3-login {{
 """
 
 
+EXTERNAL: Final = """\
+ssl_ca = <{certificates.ca_file}
+ssl_require_crl = no
+ssl_verify_client_cert = yes
+auth_ssl_username_from_cert = yes
+passdb {{
+  driver = static
+  mechanisms = external
+  args = nopassword=y
+}}
+"""
+
+
 def why_not() -> str | None:
     """Say why Dovecot can't be used here, or None if it can."""
     if PATH is None:
@@ -89,8 +103,10 @@ def _has_pop3() -> bool:
 class Dovecot:
     """One running server; use as a context manager."""
 
-    def __init__(self, certificates: Certificates, password: str = PASSWORD) -> None:
-        """`certificates`: what it shows on both ports."""
+    def __init__(
+        self, certificates: Certificates, password: str = PASSWORD, mechanisms: tuple[str, ...] = ("plain", "login")
+    ) -> None:
+        """`certificates`: what it shows on both ports.  mechanisms: `external` asks for a client certificate, and takes it for a login."""
         self.directory = child.directory("dovecot")
         self.mail = self.directory / "mail"
         self.mail.mkdir()
@@ -112,6 +128,8 @@ class Dovecot:
                 identity="" if self._is_root else identity,
                 chroot="" if self._is_root else "chroot =",
                 password=password,
+                mechanisms=" ".join(mechanisms),
+                external=EXTERNAL.format(certificates=certificates) if "external" in mechanisms else "",
                 user=self._user,
                 group=self._group,
                 auth_socket=self.auth_socket,
