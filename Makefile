@@ -48,7 +48,7 @@ demo: $(STAMP)  ## see it work: a daemon between two loopback servers with sampl
 
 bench: $(STAMP)  ## measure a fetch from Dovecot beside mpop, fetchmail and getmail6, where they are installed; and the command
 	@$(BIN)/python -m tests.benchmarks.bench_fetch $(ARGS)
-	@$(BIN)/python -m tests.benchmarks.bench_command
+	@$(if $(ARGS),true,$(BIN)/python -m tests.benchmarks.bench_command)
 
 # One resolution for every supported Python. The file holds names, versions and hashes: no address, no path.
 constraints:  ## pin the newest releases that pyproject.toml allows (needs uv)
