@@ -5,7 +5,6 @@ gets a fresh maildrop of 5,000 letters in no time, and its deletions free no ino
 written in the minutes after thousands of files were removed is several times slower.
 """
 
-import os
 import shutil
 import socket
 import tempfile
@@ -100,7 +99,7 @@ class Ground:
                 (maildir / name).mkdir()
                 self.server.own(maildir / name)
         # Dovecot numbers new files in the order of their time stamps; S is the size, W the size with CRLF line ends.
-        start = 1_700_000_000 + len(os.listdir(maildir / "cur"))
+        start = 1_700_000_000 + sum(1 for _ in (maildir / "cur").iterdir())
         octets = letters.octets[part]
         for number, (file, size) in enumerate(zip(letters.files[part], octets, strict=True), start=start):
             (maildir / "cur" / f"{number}.M{number}.bench,S={size},W={size}:2,").hardlink_to(file)

@@ -192,7 +192,7 @@ def _private(file: Path, text: str) -> Path:
 
 def _in_maildir(directory: Path) -> int:
     new = directory / "maildir" / "new"
-    return len(os.listdir(new)) if new.exists() else 0
+    return sum(1 for _ in new.iterdir()) if new.exists() else 0
 
 
 def _in_mbox(directory: Path) -> int:
