@@ -8,7 +8,7 @@ UV    ?= uv
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint format demo bench constraints clean
+.PHONY: help venv test lint format demo bench torture constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## show these targets
@@ -49,6 +49,9 @@ demo: $(STAMP)  ## see it work: a daemon between two loopback servers with sampl
 bench: $(STAMP)  ## measure a fetch from Dovecot beside mpop, fetchmail and getmail6, where they are installed; and the command
 	@$(BIN)/python -m tests.benchmarks.bench_fetch $(ARGS)
 	@$(if $(ARGS),true,$(BIN)/python -m tests.benchmarks.bench_command)
+
+torture: $(STAMP)  ## kill a fetch-and-delete run against Dovecot 200 times at random instants (ARGS='--kills 20 --seed 7')
+	@$(BIN)/python -m tests.torture.campaign $(ARGS)
 
 # One resolution for every supported Python. The file holds names, versions and hashes: no address, no path.
 constraints:  ## pin the newest releases that pyproject.toml allows (needs uv)

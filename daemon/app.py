@@ -4,6 +4,7 @@ Nothing below this module reads settings or decides who works with whom. The com
 prints what they return; `run` is the daemon.
 """
 
+import gc
 import signal
 import sys
 import threading
@@ -15,8 +16,9 @@ from typing import Final
 
 from daemon import errors, trace
 from daemon.jobs import check as checking
-from daemon.jobs import drain, index, poll, routing, sweep, visit
+from daemon.jobs import drain, index, poll, routing, standstill, sweep, visit
 from daemon.jobs.context import Context
+from daemon.jobs.retrieval import Report
 from daemon.mail.account import Account
 from daemon.schedule import Schedule
 from daemon.service import Notifier
@@ -26,6 +28,7 @@ from daemon.store.database import Database
 from daemon.store.lease import Owner
 
 GRACE_SECONDS: Final = 9.0  # from SIGTERM until sockets are closed; systemd's TimeoutStopSec must be longer
+GARBAGE_THRESHOLD: Final = 50_000  # objects between two looks; a listing of 20,000 messages makes some 100,000
 STATUS_SECONDS: Final = 10.0  # how often `systemctl status` gets a new line
 
 
@@ -80,7 +83,8 @@ def fetch(
 ) -> list[visit.Result]:
     """Poll the named accounts once (all with POP3 if none is named), then index what came.
 
-    report: told (account, messages done, messages planned).
+    report: told (account, messages done, messages planned).  An account whose polling is stopped is visited only by name, or
+    when its settings changed: without names this may run unattended.
     """
     context = context_of(settings, database)
     sweep.sweep(context)
@@ -89,13 +93,16 @@ def fetch(
         for account in chosen(settings, names, able=lambda one: one.pop3):
             if context.stop.is_set():
                 break
+            if not names and (stopped := standstill.left_alone(account, context)) is not None:
+                results.append(visit.Result(account=account.name, outcome="stopped", error=stopped))
+                continue
             tell = None if report is None else _for_account(report, account.name)
             results.append(poll.poll(account, context, report=tell))
         index.index(database, now=context.clock, stop=context.stop, progress=context.pulse)
     return results
 
 
-def _for_account(report: Callable[[str, int, int], None], name: str) -> poll.Report:
+def _for_account(report: Callable[[str, int, int], None], name: str) -> Report:
     return lambda done, planned: report(name, done, planned)
 
 
@@ -189,6 +196,8 @@ def serve(settings: Settings, database: Database, stop: threading.Event | None =
         _end_pause(context, account.name)
     sweep.sweep(context)
     schedule = Schedule(context, settings.accounts.values())
+    gc.freeze()  # what is loaded now stays: looking through it for garbage would double the time of a large listing
+    gc.set_threshold(GARBAGE_THRESHOLD)
     asked = stop or threading.Event()
     with _stop_on_signals(asked):
         schedule.start()

@@ -135,6 +135,11 @@ class AuthFailed(WireError):
     permanent = True
     exit_code = EX_NOPERM
 
+    def __init__(self, message: str = "", *, is_certain: bool = True) -> None:
+        """`is_certain`: False for a POP3 server that gave no response code, where it may be a passing fault."""
+        super().__init__(message)
+        self.is_certain = is_certain
+
 
 class AuthUnavailable(WireError):
     """The server offers no authentication that we may use on this connection (a plaintext one needs TLS)."""
@@ -172,6 +177,11 @@ class LoginTooSoon(Pop3Error):
 
     exit_code = EX_TEMPFAIL
 
+    def __init__(self, message: str = "", *, reply: str = "", seconds: int | None = None) -> None:
+        """`seconds`: that it asks for, where CAPA said so before the login."""
+        super().__init__(message, reply=reply)
+        self.seconds = seconds
+
 
 class ServerTrouble(Pop3Error):
     """A transient fault of the server ([SYS/TEMP], RFC 3206)."""
@@ -183,6 +193,13 @@ class ServerBroken(Pop3Error):
     """A fault that needs a person ([SYS/PERM], RFC 3206)."""
 
     permanent = True
+
+
+class PollingStopped(PostroomError):
+    """Polling of this account is stopped until its settings change."""
+
+    permanent = True
+    exit_code = EX_NOPERM
 
 
 # --- SMTP -----------------------------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ from apscheduler.triggers.interval import IntervalTrigger
 from daemon import errors, trace
 from daemon.jobs import drain, index, poll, routing, sweep
 from daemon.jobs.context import Context, Sessions
+from daemon.jobs.turns import Turns
 from daemon.mail.account import Account, Cron
-from daemon.store import accounts as account_rows
 from daemon.store import outbox
 
 POLLS_AT_ONCE: Final = 32  # threads; each holds a socket and little else
@@ -148,6 +148,8 @@ class Schedule:
         self._accounts = {account.name: account for account in houses_accounts}
         self._senders = {name: account for name, account in self._accounts.items() if account.smtp is not None}
         fetchers = [account for account in self._accounts.values() if account.pop3 is not None]
+        self._fetchers = {account.name for account in fetchers}
+        self._turns = Turns.of(context)
         drains = sum(len(_drain_names(account)) for account in self._senders.values())
         self._polls = Hands(context, min(POLLS_AT_ONCE, len(fetchers)))
         self._hands = Hands(context, min(DRAINS_AT_ONCE, drains) + HOUSEKEEPERS)
@@ -213,10 +215,8 @@ class Schedule:
 
     def _polling(self, account: Account) -> Callable[[Context], None]:
         def visit(context: Context) -> None:
-            with context.database.reading() as conn:
-                not_before = account_rows.next_poll_at(conn, account.name)
-            if not_before is not None and not_before > context.clock():
-                return  # failing: the back-off has not run out
+            if not self._turns.allows(account, context):
+                return
             if poll.poll(account, context).new:
                 self._hands.ask("index")
 
@@ -232,7 +232,10 @@ class Schedule:
         self.ticked_at = self._context.monotonic()
 
     def _watch(self) -> None:
-        """Ask for a drain as soon as a row is due: woken by the database, and by the due times it holds."""
+        """Ask for a drain as soon as a row is due, for a visit as soon as a back-off is over or `postroom retry` ended it.
+
+        Woken by the database, and at least every second.
+        """
         context = self._context
         while not context.stop.is_set():
             try:
@@ -247,9 +250,17 @@ class Schedule:
         try:
             while not context.stop.is_set():
                 self._ask_for_drains()
+                self._ask_for_visits()
                 watch.wait(WATCH_SECONDS)
         finally:
             watch.close()
+
+    def _ask_for_visits(self) -> None:
+        """Ask for the visits that are due apart from the regular ones; one that is under way is not asked for again."""
+        busy = set(self._polls.busy())
+        for name in sorted(self._turns.due(self._context) & self._fetchers):
+            if f"poll {name}" not in busy:
+                self._polls.ask(f"poll {name}")
 
     def _ask_for_drains(self) -> None:
         context = self._context

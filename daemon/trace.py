@@ -199,6 +199,31 @@ def poll_failed(
     )
 
 
+def polling_stopped(*, account: str, error: errors.PostroomError, advice: str) -> None:
+    """Say that an account is not visited any more, and what ends that."""
+    _log.error("polling stopped", account=account, error=error, advice=advice)
+
+
+def polling_resumed(*, account: str, stopped_since: datetime) -> None:
+    """Say that the settings or the password of a stopped account have changed."""
+    _log.info("polling resumed", account=account, reason="its settings changed", stopped_since=stopped_since)
+
+
+def login_delayed(*, account: str, seconds: int, until: datetime) -> None:
+    """Say that a visit waits, for its server wants pauses between logins (LOGIN-DELAY)."""
+    _log.info("login delayed", account=account, login_delay=seconds, until=until)
+
+
+def expiry_noticed(*, account: str, concern: str) -> None:
+    """Warn that the server deletes mail by itself (EXPIRE) in a way that the settings do not want."""
+    _log.warning("server deletes mail", account=account, concern=concern)
+
+
+def left_without_quit(*, account: str, messages: int) -> None:
+    """Say that a session was cut, for at QUIT the server would have deleted messages that are not in the archive (EXPIRE 0)."""
+    _log.warning("left without QUIT", account=account, messages=messages)
+
+
 def message_skipped(*, account: str, uidl: str, reason: str) -> None:
     """Say that a message was left on the server, and why."""
     _log.info("message skipped", account=account, uidl=uidl, reason=reason)

@@ -1,16 +1,26 @@
 """The hands: one visit of a name at a time, none lost, a bug or a hang stops only itself."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from daemon import errors
+from daemon.demo.listener import Answer
+from daemon.demo.pop3_server import Pop3Server
+from daemon.jobs import standstill
 from daemon.jobs.context import Context
-from daemon.schedule import Hands
+from daemon.jobs.poll import poll
+from daemon.mail.account import Every
+from daemon.schedule import Hands, Schedule
+from daemon.store import accounts
 from daemon.store.database import Database
 from tests.doubles import house
+from tests.secrets_used import PASSWORD
 
 PATIENCE_SECONDS = 10.0
 
@@ -111,3 +121,80 @@ def test_nothing_new_begins_after_a_stop(hands: Hands, context: Context) -> None
     hands.ask("late")
     assert [] == hands.busy()
     assert not ran.is_set()
+
+
+# --- visits that are due apart from the regular ones ----------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> Iterator[Pop3Server]:
+    with Pop3Server({"anna": []}, PASSWORD) as made:
+        yield made
+
+
+def refuse(server: Pop3Server, text: str) -> None:
+    server.answers["AUTH"] = server.answers["PASS"] = Answer(octets=f"-ERR {text}\r\n".encode())
+
+
+@contextmanager
+def hourly(context: Context, server: Pop3Server, *, started: bool = False) -> Iterator[Schedule]:
+    account = house.fetching(server.port, poll=Every(interval=timedelta(hours=1)))
+    schedule = Schedule(context, [account])
+    if started:
+        schedule.start()
+    yield schedule
+    if started:
+        assert schedule.stop(5.0)
+        return
+    context.stop.set()
+    assert schedule._polls.stop(5.0)
+    assert schedule._hands.stop(5.0)
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def standing(context: Context) -> accounts.Standing:
+    with context.database.reading() as conn:
+        return accounts.standing(conn, "home")
+
+
+def test_a_back_off_of_a_minute_does_not_wait_for_an_hourly_tick(context: Context, server: Pop3Server) -> None:
+    refuse(server, "[SYS/TEMP] busy")
+    poll(house.fetching(server.port), context)
+    server.answers.clear()
+    clock = context.clock
+    assert isinstance(clock, house.Clock)
+    with hourly(context, server) as schedule:
+        clock.forward(seconds=59)
+        schedule._ask_for_visits()
+        assert [] == schedule._polls.busy()
+        clock.forward(seconds=1)
+        schedule._ask_for_visits()
+        schedule._ask_for_visits()  # the one that is asked for is not asked for again
+        wait_for(lambda: standing(context).failures == 0)
+        wait_for(lambda: not schedule._polls.busy())
+    assert 1 == server.commands.count("QUIT")
+
+
+def test_a_running_daemon_leaves_a_stopped_account_alone_and_notices_a_retry(
+    context: Context, server: Pop3Server
+) -> None:
+    refuse(server, "[AUTH] wrong password")
+    poll(house.fetching(server.port), context)
+    server.answers.clear()
+    before = len(server.commands)
+    clock = context.clock
+    assert isinstance(clock, house.Clock)
+    clock.forward(hours=5)
+    with hourly(context, server, started=True) as schedule:
+        wait_for(lambda: schedule._turns._looked)  # the first tick came, and found that nothing has changed
+        wait_for(lambda: not schedule._polls.busy())
+        assert before == len(server.commands)
+        standstill.retry(context.database, "home", context.clock())
+        wait_for(lambda: "QUIT" in server.commands)
+        wait_for(lambda: standing(context).stopped_since is None and not standing(context).failures)

@@ -20,6 +20,7 @@ VERBS: Final = (
     "fetch",
     "send",
     "check",
+    "retry",
     "status",
     "search",
     "show",

@@ -43,7 +43,7 @@ def list_(account: str, as_json: bool) -> None:
     with _surroundings(account) as (one, context):
         listing = job.listing(one, context)
     if as_json:
-        output.print_json(listing.entries)
+        output.print_json(entry._asdict() for entry in listing.entries)
         return
     rows = [
         (str(entry.number), entry.uidl or "", "" if entry.octets is None else str(entry.octets))

@@ -70,9 +70,15 @@ def _maildrop(one: AccountLine, now: datetime) -> str:
     soon = (
         f"; next visit {output.relative(one.next_poll_at, now)}" if one.next_poll_at and one.next_poll_at > now else ""
     )
+    reason = output.plain(one.last_error or "no reason given")
+    if one.stopped_since is not None:
+        stopped = output.styled("stopped", fg="red", bold=True)
+        return f"fetch: {stopped} for {output.span(now - one.stopped_since)}: {reason}"
+    if one.failing_since is None and one.failures:
+        return f"fetch: waiting: {reason}{soon}"
     if one.failing_since is not None:
         failing = output.styled("failing", fg="red", bold=True)
-        return f"fetch: {failing} for {output.span(now - one.failing_since)}: {output.plain(one.last_error or 'no reason given')}{soon}"
+        return f"fetch: {failing} for {output.span(now - one.failing_since)}: {reason}{soon}"
     if one.last_success_at is None:
         return f"fetch: never yet{soon}"
     return f"fetch: {output.styled('ok', fg='green')} {output.relative(one.last_success_at, now)}{soon}"

@@ -7,6 +7,7 @@ from daemon import errors
 from daemon.jobs import maildrop, session
 from daemon.jobs.context import Context
 from daemon.mail.account import Account, Smtp
+from daemon.pop3.retention import Expire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,10 @@ def account(one: Account, context: Context) -> Iterator[Finding]:
                 client.noop()
                 text = f"logged in; {stat.count} messages, {stat.octets} octets; "
                 text += f"{client.tls_version or 'no TLS'}; says {' '.join(sorted(facts.names)) or 'no CAPA'}"
+                text += f"; wants {facts.login_delay} s between logins" if facts.login_delay else ""
+                expire = Expire.parse(facts.expire)
+                if expire is not None:
+                    text += f"; {expire}" + "".join(f"; warning: {one}" for one in expire.concerns(one.pop3))
             yield Finding(subject=subject, text=text)
         except errors.PostroomError as error:
             yield Finding(subject=subject, text=str(error), error=error)

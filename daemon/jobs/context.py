@@ -72,7 +72,7 @@ class Context:
     """The surroundings of a job.
 
     owner: who holds the leases (store/lease.py).  trace_mode: off, failures or all.  pulse: called on every progress, feeds
-    the watchdog.  stop: set when no new work may begin.  jitter: in [0, 1).
+    the watchdog.  stop: set when no new work may begin.  jitter: in [0, 1).  said: see `is_news`.
     """
 
     database: Database
@@ -86,6 +86,13 @@ class Context:
     step: Callable[..., None] = trace.step
     stop: threading.Event = field(default_factory=threading.Event)
     sessions: Sessions = field(default_factory=Sessions)
+    said: set[tuple[str, str]] = field(default_factory=set)
+
+    def is_news(self, account: str, text: str) -> bool:
+        """Tell whether this is said of the account for the first time in this process, so that not each visit repeats it."""
+        is_new = (account, text) not in self.said
+        self.said.add((account, text))
+        return is_new
 
     def transcript(self, account: str) -> Transcript:
         """Open the transcript of a new session; its lines go to the log when everything is traced."""
@@ -104,12 +111,13 @@ class Context:
     def come_back_at(self, failures: int, error: errors.PostroomError) -> datetime:
         """Say when to try a server again: backed off, and after a refused login at the longest wait (accounts get locked).
 
-        failures: in a row, this one counted.
+        failures: in a row, this one counted.  After [LOGIN-DELAY] it is not before the server's own seconds are over.
         """
         now = self.clock()
-        return (
-            now + self.backoff.longest if error.permanent else self.backoff.next_attempt(failures, now, self.jitter())
-        )
+        if error.permanent:
+            return now + self.backoff.longest
+        at = self.backoff.next_attempt(failures, now, self.jitter())
+        return max(at, now + timedelta(seconds=error.seconds or 0)) if isinstance(error, errors.LoginTooSoon) else at
 
     def pause(self, wait: timedelta) -> None:
         """Wait, but not beyond a stop."""

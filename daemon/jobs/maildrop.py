@@ -10,14 +10,18 @@ from daemon.jobs.context import Context
 from daemon.mail.account import Account
 from daemon.mail.maildrop import Entry, Listing
 from daemon.pop3.client import Client, Refused
+from daemon.pop3.retention import Expire
 from daemon.wire.spool import Spool
 
 SESSION_SECONDS: Final = 15 * 60.0  # a person waits for it; whatever the server does, it ends
 
 
 @contextmanager
-def visiting(account: Account, context: Context) -> Iterator[Client]:
-    """Log in, hand out the client, say QUIT; the transcript of a failure is logged."""
+def visiting(account: Account, context: Context, *, retrieves: bool = False) -> Iterator[Client]:
+    """Log in, hand out the client, say QUIT; the transcript of a failure is logged.
+
+    retrieves: a message is read that must stay: a server that deletes such ones at QUIT (EXPIRE 0) hears none.
+    """
     if account.pop3 is None:
         raise errors.InputInvalid(f"{account.name}: this account has no POP3 settings")
     pop3, transcript = account.pop3, context.transcript(account.name)
@@ -27,7 +31,9 @@ def visiting(account: Account, context: Context) -> Iterator[Client]:
             pop3, context, transcript=transcript, deadline=deadline, progress=context.pulse
         ) as client:
             yield client
-            client.quit()
+            expire = Expire.parse(client.capabilities.expire)
+            if not (retrieves and expire is not None and expire.is_at_quit):
+                client.quit()
     except (errors.WireError, errors.Pop3Error):
         context.kept(transcript)
         raise
@@ -47,7 +53,7 @@ def top(account: Account, which: str, lines: int, context: Context) -> bytes:
 
 def show(account: Account, which: str, context: Context) -> bytes:
     """Return a whole message as the server has it (RETR), without archiving it. which: as in `top`."""
-    with visiting(account, context) as client:
+    with visiting(account, context, retrieves=True) as client:
         _entry, got = next(iter(client.retrieve([_find(client.listing(), which)])))
         if isinstance(got, Refused):
             raise errors.CommandRefused(reply=got.reply)

@@ -11,49 +11,33 @@ Errors of the network, the server and the database end the visit, are recorded i
 this module.
 """
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
 from typing import Final
 
 from daemon import errors, trace
 from daemon.jobs import session, visit
 from daemon.jobs.context import Context
+from daemon.jobs.retrieval import Report, Retrieval
+from daemon.jobs.step import Step
 from daemon.jobs.visit import Result
 from daemon.mail.account import Account, Pop3
-from daemon.mail.maildrop import Entry, LedgerStatus, Listing
+from daemon.mail.maildrop import Entry, Known, LedgerStatus, Listing
 from daemon.pop3 import client as pop3_client
 from daemon.pop3 import plan as planning
+from daemon.pop3.memory import Memory
+from daemon.pop3.retention import Expire
 from daemon.store import accounts, archive, ledger
 from daemon.wire.spool import Spool
 from daemon.wire.transcript import Transcript
 
 LEASE: Final = timedelta(minutes=10)  # longer than any wait between two renewals; a killed process's lease ends at once
 RENEW_SECONDS: Final = 60.0  # on progress, a lease is renewed this often
-BATCH_MESSAGES: Final = 200  # messages a COMMIT: one fsync pays for all of them
-BATCH_OCTETS: Final = 8 * 1024 * 1024  # octets a COMMIT: bounds memory, and the writer's turn at the database
-BATCH_SECONDS: Final = 1.0  # on a slow line, what is fetched becomes durable and visible this often
 FETCH_SECONDS: Final = 30 * 60.0  # a visit fetches no longer than this; the rest comes at the next one
+SESSIONS_A_VISIT: Final = 100  # after cuts, and for DELETES_PER_SESSION; each must have brought the visit forward
 SESSION_SECONDS: Final = FETCH_SECONDS + 10 * 60.0  # then the socket is closed, whatever the server does
-
-Report = Callable[[int, int], None]
-
-
-class Step(StrEnum):
-    """The named steps of a poll, in order; the kill tests end the process at each of them."""
-
-    LEASED = "poll.leased"
-    CONNECTED = "poll.connected"
-    LISTED = "poll.listed"
-    RETRIEVED = "poll.retrieved"
-    COMMITTED = "poll.committed"
-    PROVEN = "poll.proven"
-    DELE_SENT = "poll.dele_sent"
-    DELE_RECORDED = "poll.dele_recorded"
-    QUIT = "poll.quit"
-    RECORDED = "poll.recorded"
 
 
 def poll(account: Account, context: Context, *, report: Report | None = None) -> Result:
@@ -83,23 +67,6 @@ def poll(account: Account, context: Context, *, report: Report | None = None) ->
     return result
 
 
-@dataclass(slots=True)
-class _Batch:
-    """What was retrieved since the last COMMIT."""
-
-    numbers: list[int] = field(default_factory=list)
-    incoming: list[archive.Incoming] = field(default_factory=list)
-    octets: int = 0
-
-    def add(self, number: int, incoming: archive.Incoming) -> None:
-        self.numbers.append(number)
-        self.incoming.append(incoming)
-        self.octets += incoming.spool.octets
-
-    def is_full(self) -> bool:
-        return len(self.incoming) >= BATCH_MESSAGES or self.octets >= BATCH_OCTETS
-
-
 class _Visit:
     """One visit, from the lease that is already held to the record."""
 
@@ -109,6 +76,11 @@ class _Visit:
         self.occurrences: dict[int, int] = {}
         self.deletable: list[tuple[int, int]] = []  # (message number, ledger id), each proven in this visit
         self.unproven: set[int] = set()  # messages that did not read back equal: then nothing is deleted
+        self.known: list[Known] = []
+        self.memory: Memory | None = None
+        self.is_held_back = False  # whether this session leaves work to another one, for DELETES_PER_SESSION
+        self.unkept: set[int] = set()  # numbers of messages that came and were let go, for they are too large
+        self.expire: Expire | None = None
 
     def run(self) -> None:
         """Hold the session, then record how it went."""
@@ -120,35 +92,99 @@ class _Visit:
             context.step(Step.LEASED, account=self.name)
             with context.database.transaction() as tx:
                 poll_id = accounts.begin_poll(tx, self.name, transcript.session, context.owner, context.clock())
-            self._session(transcript)
+                self.memory = Memory.parse(accounts.capabilities(tx, self.name))
+            self._sessions(transcript)
         except errors.PostroomError as error:
+            self._remember(None)
             # Our own stop says nothing about the server: the account is not failing.
             is_ours = isinstance(error, errors.Stopped) and context.stop.is_set()
             result.outcome, result.error = "interrupted" if is_ours else "failed", error
-        visit.record(context, result, poll_id, transcript, seconds=context.monotonic() - self.started)
+        visit.record(context, result, self.pop3, poll_id, transcript, seconds=context.monotonic() - self.started)
         context.step(Step.RECORDED, account=self.name)
 
     # --- the session ------------------------------------------------------------------------------------------------
 
+    def _sessions(self, transcript: Transcript) -> None:
+        """Hold sessions until the work of the visit is done: mostly one.
+
+        A line that is cut among messages is taken up at the next message, as long as each session brings some. A server that
+        wants pauses between logins is left alone until the next visit.
+        """
+        for _ in range(SESSIONS_A_VISIT):
+            before = self.result.fetched + self.result.deleted
+            self.deletable, self.occurrences, self.is_held_back = [], {}, False
+            cut: errors.WireError | None = None
+            try:
+                self._session(transcript)
+            except (errors.ConnectionLost, errors.TimedOut) as error:
+                if self.result.dele_sent > self.result.deleted:
+                    raise  # cut between DELE and the reply to QUIT: what the server did, its next listing tells
+                cut = error
+            goes_on = self.result.fetched + self.result.deleted > before and not self._is_over()
+            if not goes_on or (cut is None and not self.is_held_back) or self._waits_between_logins():
+                if cut is not None:
+                    raise cut
+                return
+            transcript.noted("another session" if cut is None else f"{cut}; going on at the next message")
+
     def _session(self, transcript: Transcript) -> None:
         deadline = self.started + SESSION_SECONDS
         with session.maildrop(
-            self.pop3, self.context, transcript=transcript, deadline=deadline, progress=self._progress
+            self.pop3,
+            self.context,
+            transcript=transcript,
+            deadline=deadline,
+            progress=self._progress,
+            memory=self.memory,
         ) as client:
+            visit.logged_in(self.context, self.result, self.pop3, client.capabilities)
             self.context.step(Step.CONNECTED, account=self.name)
-            listing = self._identified(client, client.listing())
-            self.result.listed = listing.count
+            listing = self._identified(client, client.listing(self._recall))
+            self.expire = Expire.parse(client.capabilities.expire)
+            self._remember(client.memory)
+            self.result.listed = max(self.result.listed, listing.count)
             self.context.step(Step.LISTED, account=self.name)
             self._visit(client, listing)
             if self.unproven:
                 self._quit_without_deleting(client)
+            if self.unkept and self._is_taken_at_quit:
+                trace.left_without_quit(account=self.name, messages=len(self.unkept))
+                return  # the socket is closed: without QUIT the server deletes nothing
             self._delete_and_quit(client)
+
+    def _recall(self) -> None:
+        """Read the ledger, while the server makes its listing."""
+        with self.context.database.reading() as conn:
+            self.known = ledger.known(conn, self.name)
+
+    def _remember(self, memory: Memory | None) -> None:
+        if memory == self.memory:
+            return
+        self.memory = memory
+        with contextlib.suppress(errors.StoreError), self.context.database.transaction() as tx:
+            accounts.remember(tx, self.name, None if memory is None else str(memory))
+
+    def _waits_between_logins(self) -> bool:
+        return self.memory is not None and self.memory.capabilities.login_delay is not None
+
+    def _is_over(self) -> bool:
+        return self.context.stop.is_set() or self.context.monotonic() - self.started > FETCH_SECONDS
+
+    @property
+    def _announced(self) -> str | None:
+        """What the server says of deleting by itself, for the ledger."""
+        return None if self.expire is None or self.expire.is_never else str(self.expire)
+
+    @property
+    def _is_taken_at_quit(self) -> bool:
+        return self.expire is not None and self.expire.is_at_quit
 
     def _quit_without_deleting(self, client: pop3_client.Client) -> None:
         """One message that does not read back equal makes the whole archive suspect: every letter stays on the server."""
         trace.proof_missing(account=self.name, messages=len(self.unproven))
-        client.reset()
-        client.quit()
+        if not self._is_taken_at_quit:  # there, RSET would not keep what was retrieved
+            client.reset()
+            client.quit()
         some = ", ".join(str(message) for message in sorted(self.unproven)[:5])
         raise errors.ProofMissing(
             f"{len(self.unproven)} archived messages do not read back equal (id {some}); nothing was deleted; run `postroom db verify`"
@@ -167,8 +203,10 @@ class _Visit:
                     names[entry.number] = f"top:{header.sha256}:{entry.octets}"
                     header.close()
         if names:
-            entries = tuple(replace(e, uidl=names.get(e.number, e.uidl)) for e in listing.entries)
+            entries = tuple(e._replace(uidl=names.get(e.number, e.uidl)) for e in listing.entries)
             listing = replace(listing, entries=entries)
+        if len({entry.uidl for entry in listing.entries}) == listing.count:
+            return listing  # no twins
         counts: Counter[str] = Counter()
         for entry in listing.entries:
             if entry.uidl is not None:
@@ -179,17 +217,15 @@ class _Visit:
     def _visit(self, client: pop3_client.Client, listing: Listing) -> None:
         """Plan, write down what needs no RETR, then fetch."""
         context, now = self.context, self.context.clock()
-        with context.database.reading() as conn:
-            known = ledger.known(conn, self.name)
         policy = planning.Policy(
             delete=self.pop3.delete,
             max_message_octets=self.pop3.max_message_octets,
-            max_messages=self.pop3.max_messages_per_poll,
+            max_messages=self._left(self.pop3.max_messages_per_poll, self.result.fetched),
         )
-        plan = planning.plan(listing, known, policy, now)
+        plan = self._within_a_session(planning.plan(listing, self.known, policy, now))
         self.result.skipped = len(plan.skip)
         with context.database.transaction() as tx:
-            ledger.gone(tx, [one.id for one in plan.gone], now)
+            ledger.gone(tx, [one.id for one in plan.gone], now, expire=self._announced)
             ledger.returned(tx, [one.id for one in plan.returned], now)
             ledger.seen(tx, self.name, now)
             skipped = [
@@ -203,6 +239,22 @@ class _Visit:
         self._prove_known(plan)
         self._fetch(client, plan.fetch)
 
+    @staticmethod
+    def _left(limit: int | None, used: int) -> int | None:
+        return None if limit is None else max(0, limit - used)
+
+    def _within_a_session(self, plan: planning.Plan) -> planning.Plan:
+        """Cut the plan down to what one session may delete; the rest is for the next one of this visit."""
+        limit = self.pop3.deletes_per_session
+        if limit is None:
+            return plan
+        delete = plan.delete[:limit]
+        fetch = plan.fetch
+        if self.pop3.delete.kind == "after_fetch":
+            fetch = fetch[: limit - len(delete)]
+        self.is_held_back = len(delete) < len(plan.delete) or len(fetch) < len(plan.fetch)
+        return replace(plan, delete=delete, fetch=fetch)
+
     def _prove_known(self, plan: planning.Plan) -> None:
         """Prove anew what was archived at an earlier visit and may be deleted now."""
         due = [(entry.number, known) for entry, known in plan.delete if known.message is not None]
@@ -215,66 +267,22 @@ class _Visit:
         self.deletable += [(number, known.id) for number, known in due]
 
     def _fetch(self, client: pop3_client.Client, entries: tuple[Entry, ...]) -> None:
-        batch, refused = _Batch(), []
-        committed_at = self.context.monotonic()
-        retrieved = client.retrieve(self._while_allowed(entries), max_message_octets=self.pop3.max_message_octets)
-        for done, (entry, got) in enumerate(retrieved, start=1):
-            if isinstance(got, Spool):
-                # A nameless message is known by its content; two of equal content are one message, listed twice.
-                uidl = entry.uidl or f"sha256:{got.sha256}"
-                occurrence = self.occurrences.get(entry.number, 0)
-                batch.add(
-                    entry.number,
-                    archive.Incoming(uidl=uidl, occurrence=occurrence, entry_octets=entry.octets, spool=got),
-                )
-            else:
-                refused.append((entry, self.occurrences.get(entry.number, 0), LedgerStatus.REFUSED, got.reply))
-            if batch.is_full() or self.context.monotonic() - committed_at >= BATCH_SECONDS:
-                self._commit(batch)
-                batch, committed_at = _Batch(), self.context.monotonic()
-            self.report(done, len(entries))
-        self._commit(batch)
-        if refused:
-            self.result.skipped += len(refused)
-            with self.context.database.transaction() as tx:
-                named = [row for row in refused if row[0].uidl is not None]
-                ledger.skip(tx, self.name, named, self.context.clock())
-            for entry, _occurrence, _status, why in refused:
-                trace.message_skipped(account=self.name, uidl=entry.uidl or f"number {entry.number}", reason=why)
-
-    def _while_allowed(self, entries: tuple[Entry, ...]) -> Iterator[Entry]:
-        """Hand out entries until the house stops or the visit has lasted long enough; what is under way is finished."""
-        for entry in entries:
-            if self.context.stop.is_set() or self.context.monotonic() - self.started > FETCH_SECONDS:
-                return
-            yield entry
-
-    def _commit(self, batch: _Batch) -> None:
-        """Make the batch durable, then prove what the policy wants deleted."""
-        if not batch.incoming:
-            return
-        context, now = self.context, self.context.clock()
-        context.step(Step.RETRIEVED, account=self.name)
-        with context.database.transaction() as tx:
-            filed = archive.add(tx, self.name, batch.incoming, now)
-        context.step(Step.COMMITTED, account=self.name)
-        self.result.fetched += len(filed)
-        self.result.new += sum(one.is_new for one in filed)
-        self.result.octets += batch.octets
-        for one in batch.incoming:
-            one.spool.close()
-        due = [
-            pair
-            for pair in zip(batch.numbers, filed, strict=True)
-            if self.pop3.delete.allows(pair[1].first_seen_at, now)
-        ]
-        if not due:
-            return
-        with context.database.reading() as conn:
-            wanted = {one.message for _number, one in due}
-            self.unproven |= wanted - archive.proven(conn, sorted(wanted))
-        context.step(Step.PROVEN, account=self.name)
-        self.deletable += [(number, one.ledger) for number, one in due]
+        retrieval = Retrieval(
+            self.name,
+            self.pop3,
+            self.context,
+            self.result,
+            self.occurrences,
+            is_over=self._is_over,
+            proves_all=self._is_taken_at_quit,
+            report=self.report,
+        )
+        try:
+            retrieval.run(client, entries)
+        finally:
+            self.deletable += retrieval.deletable
+            self.unproven |= retrieval.unproven
+            self.unkept |= retrieval.unkept
 
     def _delete_and_quit(self, client: pop3_client.Client) -> None:
         context = self.context
@@ -289,14 +297,14 @@ class _Visit:
                 for number, refused in answers:
                     if refused is not None:
                         ledger.not_deleted(tx, [ledger_ids[number]], refused.reply)
-            self.result.dele_sent = len(accepted)
+            self.result.dele_sent += len(accepted)
             context.step(Step.DELE_RECORDED, account=self.name)
         client.quit()
         context.step(Step.QUIT, account=self.name)
         if accepted:
             with context.database.transaction() as tx:
                 ledger.deleted(tx, accepted, context.clock())
-            self.result.deleted = len(accepted)
+            self.result.deleted += len(accepted)
 
     # --- around it --------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from daemon.jobs.context import Context
 from daemon.mail.account import Account, Pop3, Smtp
 from daemon.pop3.client import Client
+from daemon.pop3.memory import Memory
 from daemon.smtp.relay import Relay
 from daemon.wire.sasl import Credentials
 from daemon.wire.secret import Secret
@@ -17,7 +18,13 @@ from daemon.wire.transcript import Transcript
 
 @contextmanager
 def maildrop(
-    pop3: Pop3, context: Context, *, transcript: Transcript, deadline: float, progress: Callable[[], None]
+    pop3: Pop3,
+    context: Context,
+    *,
+    transcript: Transcript,
+    deadline: float,
+    progress: Callable[[], None],
+    memory: Memory | None = None,
 ) -> Iterator[Client]:
     """Open the maildrop; without QUIT, nothing is deleted. deadline: a value of the context's monotonic clock."""
     with context.sessions.watching() as opened:
@@ -25,6 +32,7 @@ def maildrop(
             pop3.endpoint,
             Credentials(username=pop3.username, secret=pop3.password.read() if pop3.password else Secret("")),
             auth=pop3.auth,
+            memory=memory,
             transcript=transcript,
             deadline=deadline,
             progress=progress,

@@ -7,6 +7,7 @@ no NUL, no lone surrogate and no control but tab and line feed. Never raises. Pu
 import codecs
 import re
 from encodings.aliases import aliases
+from functools import lru_cache
 from typing import Final
 
 from daemon.mail.defects import Defect, Notes
@@ -51,6 +52,7 @@ _CODECS: Final = frozenset(aliases.values()) - _NO_CHARSETS | {
     "cp856",
     "cp875",
 }
+MAX_CHARSET_CHARACTERS: Final = 1000  # of a declared name that are looked at; the cache holds what mail makes up
 _SEVEN_BIT: Final = (
     "iso2022",
     "hz",
@@ -69,7 +71,10 @@ _BLANKS: Final = re.compile(r"[ \t]*[\n\t][ \t\n]*")
 
 def decode(octets: bytes, declared: str, notes: Notes, *, wrong: Defect = Defect.CHARSET_WRONG) -> str:
     """Return the text of `octets`. declared: the charset they claim, "" for none.  wrong: what to note when they lie."""
-    codec = _codec(declared, notes)
+    codec = _codec(declared[:MAX_CHARSET_CHARACTERS])
+    if codec is None:
+        notes.add(Defect.CHARSET_UNKNOWN)
+        codec = ""
     if codec.startswith(("utf_16", "utf_32")) and b"\0" not in octets and octets.isascii():
         codec = ""  # a word processor's claim about plain ASCII
     if codec.startswith(_SEVEN_BIT):
@@ -116,8 +121,9 @@ def _strictly(octets: bytes, codec: str) -> str | None:
         return None
 
 
-def _codec(declared: str, notes: Notes) -> str:
-    """Return Python's name of a declared charset; "" when it names none that we know."""
+@lru_cache(maxsize=256)
+def _codec(declared: str) -> str | None:
+    """Return Python's name of a declared charset; "" when it claims none, None when it is none that we know."""
     name = re.sub(r"[^a-z0-9]+", "_", declared.strip().strip("\"'").lower()[:40]).strip("_")
     if name in _CLAIMS_NOTHING:
         return ""
@@ -126,8 +132,7 @@ def _codec(declared: str, notes: Notes) -> str:
         codec = _MEANT.get(codec, codec)
         if codec in _CODECS:
             return codec
-    notes.add(Defect.CHARSET_UNKNOWN)
-    return ""
+    return None
 
 
 def scrubbed(text: str, notes: Notes) -> str:
@@ -142,4 +147,6 @@ def scrubbed(text: str, notes: Notes) -> str:
 
 def one_line(text: str, notes: Notes) -> str:
     """Return the text scrubbed, without line breaks and without blanks around it."""
+    if text.isprintable():  # nearly always: neither breaks nor controls
+        return text.strip()
     return _BLANKS.sub(" ", scrubbed(text, notes)).strip()

@@ -5,7 +5,7 @@ where there is no other. The stdlib's reader raises IndexError, AttributeError o
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from daemon.mail import charset, headers
@@ -21,6 +21,12 @@ _WORD: Final = re.compile(r"=\?[^?\s]{1,60}\?[bBqQ]\?[^?]{0,2000}\?=")
 _ATOM: Final = re.compile(r'(?:(?!=\?)[^\s",:;<>()])+|=')
 _PARENTHESIS: Final = re.compile(r"\\.|[()]", re.DOTALL)
 _ROUTE: Final = re.compile(r"@[^:]*:")
+# Nearly all there are, `Anna Nováková <anna@example.org>,` in ASCII, with an encoded-word or one "quoted" name or none:
+# what the words, brackets and separators of the reader would come to, in one match. No `?` in the address: no encoded-word.
+_PLAIN: Final = re.compile(
+    r"""[ ]*+(?:"([ !#-\[\]-~]{0,500})"[ ]?|([!#-'*+\--9=?-~]++(?:[ ][!#-'*+\--9=?-~]++)*+)[ ])?"""
+    r"""<([!#-'*+\-./0-9=A-Z^-~]{1,200}@[A-Za-z0-9.-]{1,200})>[ ]*+(?:,|$)"""
+)
 _APART: Final = frozenset(" \t\r\n<>()")  # what stands between words
 _PIECE: Final = re.compile(r'"[^"]*"@\S+|\S+')  # a quoted local part may have blanks
 _NEEDS_QUOTES: Final = re.compile(r'[,;<>"()]')
@@ -43,7 +49,7 @@ class Listed(NamedTuple):
         return f"{name} <{self.address}>"
 
 
-def read(values: list[bytes], notes: Notes) -> list[Listed]:
+def read(values: Sequence[bytes], notes: Notes) -> list[Listed]:
     """Return the addresses of all fields of one name, in order."""
     listed: list[Listed] = []
     for value in values:
@@ -74,6 +80,11 @@ class _Reader:
     def addresses(self) -> Iterator[Listed]:
         """Yield them."""
         text, end = self._text, len(self._text)
+        while (plain := _PLAIN.match(text, self._at)) is not None:
+            quoted, words, address = plain.groups()
+            name = self._clean((quoted or words or "").strip())[:MAX_CHARACTERS]
+            yield Listed("" if name == address else name, address)
+            self._at = plain.end()
         closers = {'"', "(", "<"}  # those that may still find their other half: an unmatched one is looked for once
         while self._at < end:
             letter = text[self._at]

@@ -6,8 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One message as the server lists it in this session.
 
     number: of this session only.  uidl: None where the server gave none.  octets: as LIST says, often wrong; None unknown.

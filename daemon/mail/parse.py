@@ -1,7 +1,7 @@
 """A message's octets into columns: addresses, subject, text, attachments, and the defects that were worked around.
 
 The octets are the archive; all of this is derived, versioned by PARSER_VERSION, and can be made anew. `parse` never raises
-and takes time and memory in proportion to the message, whatever it holds: structure by mime.py, fields by headers.py and
+(but what a Source raises that can't be read), and takes time in proportion to the message, whatever it holds: structure by mime.py, fields by headers.py and
 mailboxes.py, text by charset.py and text.py, all linear and capped. Pure.
 """
 
@@ -9,9 +9,11 @@ import hashlib
 import re
 from typing import Final
 
+from daemon import errors
 from daemon.mail import charset, headers, mailboxes, mime, text
 from daemon.mail.defects import Defect, Notes
 from daemon.mail.message import AddressRow, AttachmentRow, Parsed
+from daemon.mail.source import Octets
 
 PARSER_VERSION: Final = 1  # raise it when columns come out differently: messages are then indexed again
 MAX_TEXT_OCTETS: Final = 1_048_576  # of one part that are read as text; longer ones are logs and tables
@@ -19,15 +21,17 @@ MAX_BODY_CHARACTERS: Final = 1_000_000  # of body_text
 MAX_HTML_PARTS: Final = 20  # turned into text; each costs 0.15 s at the worst
 
 _META_CHARSET: Final = re.compile(rb"<meta[^<>]{0,200}charset=[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
-_ROLES: Final = ("from", "sender", "reply_to", "to", "cc", "bcc")
+_ROLES: Final = {role: role.replace("_", "-") for role in ("from", "sender", "reply_to", "to", "cc", "bcc")}
 _ONCE: Final = ("from", "sender", "subject", "date", "message-id", "in-reply-to", "references", "content-type")
 
 
-def parse(raw: bytes) -> Parsed:
+def parse(raw: Octets) -> Parsed:
     """Return the columns of a message, whatever its octets are."""
     notes = Notes()
     try:
         return _Message(raw, notes).parsed()
+    except (errors.StoreError, errors.NotFound):  # a Source that can't be read: not the message's fault
+        raise
     except Exception:  # noqa: BLE001 -- a bug of ours must stop this message only: it stays archived, and its row says so
         notes.add(Defect.PARSER_FAULT)
         return Parsed(defects=notes.names())
@@ -54,7 +58,7 @@ def html(raw: bytes) -> str | None:
 class _Message:
     """Reads one message."""
 
-    def __init__(self, raw: bytes, notes: Notes) -> None:
+    def __init__(self, raw: Octets, notes: Notes) -> None:
         self._notes = notes
         if not raw:
             notes.add(Defect.EMPTY)
@@ -67,7 +71,7 @@ class _Message:
         for name in _ONCE:
             if len(fields.get(name, ())) > 1:
                 notes.add(Defect.HEADER_DUPLICATE)
-        listed = {role: mailboxes.read(fields.get(role.replace("_", "-"), []), notes) for role in _ROLES}
+        listed = {role: mailboxes.read(fields.get(name, ()), notes) for role, name in _ROLES.items()}
         sender = next(iter(listed["from"] or listed["sender"]), mailboxes.Listed("", ""))
         if not listed["from"]:
             notes.add(Defect.FROM_MISSING)

@@ -8,18 +8,34 @@ over, and `close` is all that is left. -ERR about one message is a value (Refuse
 a caller leaves `retrieve` midway and goes on. Never deletes anything that it was not told to, never logs.
 """
 
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Self
 
 from daemon import errors
 from daemon.mail.maildrop import Entry, Listing
 from daemon.pop3 import login, replies
-from daemon.pop3.commands import Capa, Command, Dele, List, Noop, Quit, Retr, Rset, Stat, Stls, Top, Uidl
-from daemon.pop3.session import Body, Challenge, Event, Greeting, Lines, Reply, Session
+from daemon.pop3.commands import (
+    Auth,
+    AuthLine,
+    Capa,
+    Command,
+    Dele,
+    List,
+    Noop,
+    Pass,
+    Quit,
+    Retr,
+    Rset,
+    Stat,
+    Stls,
+    Top,
+    Uidl,
+)
+from daemon.pop3.conversation import Conversation
+from daemon.pop3.memory import USER, Memory
+from daemon.pop3.session import Body, Challenge, Greeting, Reply
 from daemon.pop3.window import WINDOW_MESSAGES, Arriving, Asked, Refused, Window
-from daemon.wire.sasl import Credentials
+from daemon.wire import sasl
 from daemon.wire.spool import Spool
 from daemon.wire.stream import Endpoint, Security, Stream
 from daemon.wire.transcript import Transcript
@@ -30,24 +46,24 @@ UNKNOWN_OCTETS: Final = 64 * 1024  # what a message counts in the window when LI
 LINE_OCTETS: Final = 80  # what a line counts in the window, for TOP
 
 
-class Client:
+class Client(Conversation):
     """A maildrop that is open: logged in, in the TRANSACTION state."""
 
     def __init__(self, stream: Stream) -> None:
         """Take over a connection on which nothing was read; `connect` is the way in."""
-        self._stream = stream
-        self._session = Session()
-        self._events: deque[Event] = deque()
-        self._reply_due = time.monotonic() + stream.endpoint.timeout_seconds
+        super().__init__(stream)
         self.capabilities = replies.Capabilities()
+        self._login = ""  # how we logged in: USER, or a SASL mechanism
+        self._is_verified = True  # whether `capabilities` was said in this session
 
     @classmethod
     def connect(
         cls,
         endpoint: Endpoint,
-        credentials: Credentials | Callable[[], Credentials],
+        credentials: sasl.Credentials | Callable[[], sasl.Credentials],
         *,
         auth: str = "auto",
+        memory: Memory | None = None,
         transcript: Transcript,
         deadline: float | None = None,
         progress: Callable[[], None] | None = None,
@@ -56,25 +72,28 @@ class Client:
         """Connect, secure the line as the endpoint says, log in; whatever fails, the socket is closed.
 
         credentials: given, or asked for when the line is secure.  auth: `auto`, `user` (USER and PASS), or a SASL mechanism.
+        memory: of the last visit; saves two round trips.
         deadline: a value of time.monotonic that the session does not outlive.  progress: called whenever octets moved.
         opened: given the stream before its first wait, so that another thread can abort a login too.
         """
         stream = Stream.connect(endpoint, transcript=transcript, deadline=deadline, progress=progress, opened=opened)
         client = cls(stream)
         try:
-            client._open()
-            who = credentials() if callable(credentials) else credentials
-            transcript.guard(who.secret, username=who.username)
-            login.login(client, who, auth)
-            client.ask_capabilities()
+            client._greet()
+            is_private = client.is_private or endpoint.security is Security.STARTTLS
+            if memory is None or not (is_private or client.is_plaintext_wanted):
+                client._secure()
+                client._log_in(credentials, auth)
+            else:
+                client._log_in_from(memory, credentials, auth)
         except BaseException as error:
             transcript.noted(f"gave up: {error}")
             client.close()
             raise
         return client
 
-    def _open(self) -> None:
-        greeting = self._next()
+    def _greet(self) -> None:
+        greeting = self.next_event()
         if not isinstance(greeting, Greeting):
             raise errors.OutOfState("a session began without a greeting")
         if not greeting.ok:
@@ -84,9 +103,62 @@ class Client:
                     f"{self.peer}: the server refused us at once: {greeting.text}", reply=refused.reply
                 )
             raise refused
+
+    def _secure(self) -> None:
+        """Ask what the server can do, and turn TLS on where the endpoint says so."""
         self.ask_capabilities()
         if self._stream.endpoint.security is Security.STARTTLS:
             self._start_tls()
+            self.ask_capabilities()  # what was said before is not trusted (RFC 2595 section 4)
+
+    def _log_in(self, credentials: sasl.Credentials | Callable[[], sasl.Credentials], auth: str) -> None:
+        """Log in by what the server offers now."""
+        who = self._guarded(credentials)
+        login.login(self, who, auth)
+        self.ask_capabilities()
+
+    def _log_in_from(
+        self, memory: Memory, credentials: sasl.Credentials | Callable[[], sasl.Credentials], auth: str
+    ) -> None:
+        """Log in as the last time, in one flight with CAPA; in the ordinary way where that can't be, or is not offered."""
+        if self._stream.endpoint.security is Security.STARTTLS:
+            self.ask_capabilities()
+            self._start_tls()
+        who = self._guarded(credentials)
+        flight = memory.flight(who, auth, most_octets=login.AUTH_LINE_OCTETS)
+        if not flight:
+            self.ask_capabilities()
+            login.login(self, who, auth)
+        elif not self._fly(flight):
+            login.login(self, who, auth)
+            self.ask_capabilities()
+            return
+        # The second CAPA leaves with the listing; until its reply is here the remembered one stands.
+        self.capabilities, self._is_verified = memory.capabilities, False
+
+    def _fly(self, flight: list[Command]) -> bool:
+        """Say CAPA and the login at once; False where the server does not offer that login any more, and nothing was lost."""
+        *before, last = flight
+        self.say([Capa(), *before, last])
+        self.capabilities = self._read_capabilities()
+        for _ in before:
+            login.accept(self, self.next_reply(last))
+        event = self.next_event()
+        if isinstance(event, Challenge):  # it takes no initial response
+            self.converse(AuthLine(None))
+            return False
+        if not isinstance(event, Reply):
+            raise errors.OutOfState(f"{type(event).__name__} in an authentication")
+        offered = self.capabilities.sasl
+        if not event.ok and isinstance(last, Auth) and self.capabilities.answered and last.mechanism not in offered:
+            return False
+        login.accept(self, event)
+        return True
+
+    def _guarded(self, credentials: sasl.Credentials | Callable[[], sasl.Credentials]) -> sasl.Credentials:
+        who = credentials() if callable(credentials) else credentials
+        self._stream.transcript.guard(who.secret, username=who.username)
+        return who
 
     def _start_tls(self) -> None:
         if self.capabilities.answered and not self.capabilities.stls:
@@ -104,14 +176,8 @@ class Client:
                 "somebody writes into the line; nothing was sent"
             )
         self._stream.start_tls()
-        self.ask_capabilities()  # what was said before is not trusted (RFC 2595 section 4)
 
     # --- facts ------------------------------------------------------------------------------------------------------
-
-    @property
-    def peer(self) -> str:
-        """`host:port`, as messages begin."""
-        return str(self._stream.endpoint)
 
     @property
     def tls_version(self) -> str | None:
@@ -128,41 +194,75 @@ class Client:
         """Whether the operator asked for an open line."""
         return self._stream.endpoint.security is Security.PLAINTEXT
 
+    @property
+    def memory(self) -> Memory | None:
+        """What to remember for the next visit; None while nothing is worth it."""
+        return Memory.of(self._login, self.capabilities) if self._is_verified and self._login else None
+
+    def say(self, commands: list[Command]) -> None:
+        """Send commands in one flight; how we log in is noted, to be remembered."""
+        for command in commands:
+            if isinstance(command, Auth):
+                self._login = command.mechanism
+            elif isinstance(command, Pass):
+                self._login = USER
+        super().say(commands)
+
     # --- one command, one reply -------------------------------------------------------------------------------------
 
     def ask(self, command: Command) -> Reply:
         """Say a command that has a one-line reply, and return that."""
-        return self._exchange([command])[0][0]
+        return self.exchange([command])[0][0]
 
     def converse(self, command: Command) -> Reply | Challenge:
         """Say a line of an authentication; return what comes."""
-        self._say([command])
-        event = self._next()
+        self.say([command])
+        event = self.next_event()
         if not isinstance(event, Reply | Challenge):
             raise errors.OutOfState(f"{type(event).__name__} in an authentication")
         return event
 
     def ask_capabilities(self) -> replies.Capabilities:
         """CAPA: what the server can do in this state."""
-        (reply, lines), *_ = self._exchange([Capa()])
-        self.capabilities = replies.capabilities(lines) if reply.ok else replies.Capabilities()
+        self.say([Capa()])
+        self.capabilities = self._read_capabilities()
+        self._is_verified = True
         return self.capabilities
+
+    def _read_capabilities(self) -> replies.Capabilities:
+        reply, lines = self.answer(Capa())
+        return replies.capabilities(lines) if reply.ok else replies.Capabilities()
 
     def stat(self) -> replies.Stat:
         """STAT: how many messages and octets."""
         return self._stat(self._accepted(self.ask(Stat())))
 
-    def listing(self) -> Listing:
-        """STAT, UIDL and LIST in one: all messages, matched by number."""
+    def listing(self, meanwhile: Callable[[], None] = lambda: None) -> Listing:
+        """STAT, UIDL and LIST in one: all messages, matched by number.
+
+        meanwhile: done once, while the server opens the maildrop, which for a large one takes it longer than all the rest.
+        """
         commands: list[Command] = [Stat(), Uidl(), List()]
-        parts = [commands] if self.capabilities.pipelining else [[one] for one in commands]
-        stat, uidl, sizes = [answer for part in parts for answer in self._exchange(part)]
+        if not self._is_verified:
+            self.say([Capa(), *commands])
+            meanwhile()
+            self.capabilities, self._is_verified = self._read_capabilities(), True
+            stat, uidl, sizes = [self.answer(command) for command in commands]
+        elif self.capabilities.pipelining:
+            self.say(commands)
+            meanwhile()
+            stat, uidl, sizes = [self.answer(command) for command in commands]
+        else:
+            self.say(commands[:1])
+            meanwhile()
+            stat = self.answer(commands[0])
+            uidl, sizes = [self.exchange([command])[0] for command in commands[1:]]
         total = self._stat(self._accepted(stat[0]))
         if not uidl[0].ok and (uidl[0].code or "").startswith("SYS/"):  # a passing fault is not "no UIDL here"
             raise self._refusal(uidl[0])
         if not sizes[0].ok and total.count and not uidl[1]:
             raise self._refusal(sizes[0])
-        entries = replies.entries(replies.sizes(sizes[1]), replies.uidls(uidl[1]))
+        entries = replies.entries(sizes[1], uidl[1])
         return Listing(count=len(entries), octets=total.octets, entries=entries, has_uidl=uidl[0].ok)
 
     def reset(self) -> None:
@@ -221,7 +321,7 @@ class Client:
         window = WINDOW_MESSAGES if self.capabilities.pipelining else 1
         for start in range(0, len(waiting), window):
             part = waiting[start : start + window]
-            for number, (reply, _) in zip(part, self._exchange([Dele(one) for one in part]), strict=True):
+            for number, (reply, _) in zip(part, self.exchange([Dele(one) for one in part]), strict=True):
                 answers.append((number, None if reply.ok else _refused(reply)))
         return answers
 
@@ -232,10 +332,10 @@ class Client:
             while True:
                 commands = window.due()
                 if commands:
-                    self._say(commands)
+                    self.say(commands)
                 elif window.is_empty:
                     return
-                event = self._next()
+                event = self.next_event()
                 if type(event) is Body:
                     arriving.add(event.octets)
                     if event.last:
@@ -249,55 +349,6 @@ class Client:
         finally:
             arriving.close()
 
-    # --- the line ---------------------------------------------------------------------------------------------------
-
-    def _exchange(self, commands: list[Command]) -> list[tuple[Reply, list[bytes]]]:
-        """Say commands at once; return their replies, each with the lines behind it."""
-        if self._session.pending or self._events:
-            raise errors.OutOfState(f"{commands[0].shown} while messages are still under way")
-        self._say(commands)
-        answers: list[tuple[Reply, list[bytes]]] = []
-        for command in commands:
-            reply = self._next()
-            if type(reply) is not Reply:
-                raise errors.OutOfState(f"{type(reply).__name__} as the reply to {command.shown}")
-            following = self._next() if reply.ok and command.is_multi_line else None
-            answers.append((reply, following.lines if isinstance(following, Lines) else []))
-        return answers
-
-    def _say(self, commands: list[Command]) -> None:
-        session = self._session
-        try:
-            octets = b"".join([session.send(command) for command in commands])
-        except errors.ProtocolViolation as error:
-            raise self._named(error) from error
-        self._reply_due = time.monotonic() + self._stream.endpoint.timeout_seconds
-        self._stream.send(octets, [command.shown for command in commands])
-
-    def _next(self) -> Event:
-        """Return the next event, and put its line into the transcript; mail is counted where it ends."""
-        events = self._events
-        while not events:
-            session = self._session
-            # A reply line is due as a whole; of a body, any octet is progress.
-            until = None if session.is_in_body else self._reply_due
-            try:
-                session.ensure_sound()
-                events.extend(session.receive(self._stream.receive(until)))
-            except errors.ProtocolViolation as error:
-                raise self._named(error) from error
-            if events:
-                self._reply_due = time.monotonic() + self._stream.endpoint.timeout_seconds
-        event = events.popleft()
-        if isinstance(event, Lines):
-            self._stream.heard(f"({len(event.lines)} lines)", event.octets)
-        elif not isinstance(event, Body):
-            self._stream.heard(event.shown, event.octets)
-        return event
-
-    def _named(self, error: errors.ProtocolViolation) -> errors.ProtocolViolation:
-        return type(error)(f"{self.peer}: the server does not keep to POP3: {error}")
-
     def _accepted(self, reply: Reply) -> Reply:
         if not reply.ok:
             raise self._refusal(reply)
@@ -310,7 +361,7 @@ class Client:
         try:
             return replies.stat(reply.text)
         except errors.ProtocolViolation as error:
-            raise self._named(error) from error
+            raise self.named(error) from error
 
     # --- endings ----------------------------------------------------------------------------------------------------
 

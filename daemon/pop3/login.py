@@ -46,10 +46,10 @@ def login(line: Line, credentials: sasl.Credentials, auth: str) -> None:
     """Log in or raise. auth: `auto`, `user`, or the name of a mechanism, in lower case."""
     mechanism = _mechanism(line, auth)
     if mechanism is None:
-        _accept(line, line.ask(User(credentials.username)))
-        _accept(line, line.ask(Pass(credentials.secret)))
+        accept(line, line.ask(User(credentials.username)))
+        accept(line, line.ask(Pass(credentials.secret)))
     else:
-        _accept(line, _authenticate(line, mechanism, credentials))
+        accept(line, _authenticate(line, mechanism, credentials))
 
 
 def _mechanism(line: Line, auth: str) -> str | None:
@@ -97,6 +97,8 @@ def _authenticate(line: Line, mechanism: str, credentials: sasl.Credentials) -> 
     raise errors.ProtocolViolation(f"{line.peer}: AUTH {mechanism} does not end")
 
 
-def _accept(line: Line, reply: Reply) -> None:
+def accept(line: Line, reply: Reply) -> None:
+    """Raise what an -ERR in a login means."""
     if not reply.ok:
-        raise replies.refusal(line.peer, f"to {reply.command.shown}", reply.text, login=True)
+        delay = line.capabilities.login_delay
+        raise replies.refusal(line.peer, f"to {reply.command.shown}", reply.text, login=True, login_delay=delay)

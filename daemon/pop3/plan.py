@@ -50,17 +50,17 @@ class Plan:
 
 def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime) -> Plan:
     """Decide. now: aware, for the age of a message since it was first listed."""
+    entries, known, recognised = _unsettled(listing.entries, known, policy, now)
     rows = _by_uidl(known)
     named: defaultdict[str, list[Entry]] = defaultdict(list)
-    for entry in listing.entries:
+    for entry in entries:
         if entry.uidl is not None:
             named[entry.uidl].append(entry)
 
-    wanted = [entry for entry in listing.entries if entry.uidl is None]
+    wanted = [entry for entry in entries if entry.uidl is None]
     delete: list[tuple[Entry, Known]] = []
     returned: list[Known] = []
     gone: list[Known] = []
-    recognised = 0
     for uidl, entries in named.items():
         pairs, missing = _match(entries, rows.pop(uidl, []))
         gone += missing
@@ -92,6 +92,37 @@ def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime
         returned=tuple(returned),
         known=recognised,
     )
+
+
+def _unsettled(
+    entries: Sequence[Entry], known: Sequence[Known], policy: Policy, now: datetime
+) -> tuple[Sequence[Entry], Sequence[Known], int]:
+    """Leave out what needs no thought: listed once, known once, archived, of equal size, and to be kept; count it.
+
+    That is nearly all of a large maildrop at nearly every visit, so it is done in a few passes over plain tuples.
+    """
+    rows = {row.uidl: row for row in known}
+    if len(rows) != len(known) or len({entry.uidl for entry in entries}) != len(entries):
+        return entries, known, 0  # twins, or messages without a name
+    if policy.delete.kind == "never":
+        kept_since = None
+    elif policy.delete.kind == "age" and policy.delete.age is not None:
+        kept_since = now - policy.delete.age
+    else:
+        return entries, known, 0
+    archived = LedgerStatus.ARCHIVED.value
+    open_entries = [
+        entry
+        for entry in entries
+        if (row := rows.get(entry[1])) is None  # type: ignore[arg-type]  # no UIDL, no row
+        or row[2] != entry[2]
+        or row[3] != archived
+        or row[5] is None
+        or (kept_since is not None and row[4] <= kept_since)
+    ]
+    settled = rows.keys() & {entry[1] for entry in entries}
+    settled -= {entry[1] for entry in open_entries}
+    return open_entries, [row for row in known if row[1] not in settled], len(settled)
 
 
 def _by_uidl(known: Sequence[Known]) -> defaultdict[str, list[Known]]:

@@ -5,6 +5,7 @@ All functions take the connection and never commit.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -73,33 +74,97 @@ def release(tx: Connection, name: str, owner: str) -> None:
 # --- how the maildrop fares -----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What decides when a maildrop is visited again.
+
+    failures: visits in a row that failed.  refusals: of the login, without a success in between.  next_poll_at: no visit
+    before it; None if nothing fails.  stopped_since, stopped_settings: see `stop`.  login_delay: seconds between two logins.
+    """
+
+    failures: int = 0
+    refusals: int = 0
+    next_poll_at: datetime | None = None
+    stopped_since: datetime | None = None
+    stopped_settings: str | None = None
+    last_login_at: datetime | None = None
+    login_delay: int | None = None
+
+    @property
+    def login_not_before(self) -> datetime | None:
+        """Give the time from which the server takes another login, None if it does not care."""
+        if self.last_login_at is None or not self.login_delay:
+            return None
+        return self.last_login_at + timedelta(seconds=self.login_delay)
+
+
+def standing(conn: Connection, name: str) -> Standing:
+    """Give how an account stands; one that nobody knows stands well."""
+    columns = [accounts.c[one] for one in Standing.__dataclass_fields__]
+    row = conn.execute(select(*columns).where(accounts.c.name == name)).one_or_none()
+    return Standing() if row is None else Standing(**row._asdict())
+
+
+def due(conn: Connection, now: datetime) -> list[tuple[str, datetime | None]]:
+    """Name the accounts to look at beside their regular visits: back-off over, with its time, or stopped, with None."""
+    t = accounts.c
+    is_over = t.stopped_since.is_(None) & (t.next_poll_at <= now)
+    query = select(t.name, t.next_poll_at, t.stopped_since).where(is_over | t.stopped_since.is_not(None))
+    return [(name, None if stopped else at) for name, at, stopped in conn.execute(query)]
+
+
+def logged_in(tx: Connection, name: str, at: datetime, login_delay: int | None) -> None:
+    """Note a login, and how many seconds the server wants before the next one; None where it does not care."""
+    _set(tx, name, last_login_at=at, login_delay=login_delay)
+
+
 def succeeded(tx: Connection, name: str, now: datetime) -> None:
-    """Note a visit that went well; the last error of an earlier one stays to be read."""
-    _set(tx, name, last_success_at=now, failing_since=None, next_poll_at=None, failures=0)
+    """Note a visit that went well: all failing ends; the last error of an earlier one stays to be read."""
+    ended = {"failing_since": None, "next_poll_at": None, "stopped_since": None, "stopped_settings": None}
+    _set(tx, name, last_success_at=now, failures=0, refusals=0, **ended)
 
 
-def failed(tx: Connection, name: str, error: str, now: datetime, next_poll_at: datetime) -> None:
-    """Note a visit that did not go well, and when to come back."""
+def stop(tx: Connection, name: str, settings: str, now: datetime) -> None:
+    """Visit no more, until `resume` or a success. settings: what they are like now, in a form that gives no secret away."""
     t = accounts.c
     _set(
         tx,
         name,
-        failing_since=func.coalesce(t.failing_since, _moment(now)),
-        failures=t.failures + 1,
-        last_error=error,
-        next_poll_at=next_poll_at,
+        stopped_since=func.coalesce(t.stopped_since, _moment(now)),
+        stopped_settings=settings,
+        next_poll_at=None,
     )
 
 
-def failures(conn: Connection, name: str) -> int:
-    """Count the visits that failed since the last one that did not."""
-    return _value(conn, name, accounts.c.failures) or 0
+def resume(tx: Connection, name: str, now: datetime) -> None:
+    """End a stop or a back-off: a visit is due at `now`. What failed stays counted, refusals count anew."""
+    _set(tx, name, stopped_since=None, stopped_settings=None, next_poll_at=now, refusals=0)
 
 
-def next_poll_at(conn: Connection, name: str) -> datetime | None:
-    """Give the time before which no visit is due, None if nothing fails."""
-    found: datetime | None = _value(conn, name, accounts.c.next_poll_at)
-    return found
+def failed(
+    tx: Connection,
+    name: str,
+    error: str,
+    now: datetime,
+    next_poll_at: datetime | None,
+    *,
+    is_failing: bool = True,
+    is_refused: bool = False,
+) -> None:
+    """Note a visit that did not go well, and when to come back.
+
+    is_failing: False for what is no fault yet (another client was there first).  is_refused: it was the login.
+    """
+    t = accounts.c
+    _set(
+        tx,
+        name,
+        failing_since=func.coalesce(t.failing_since, _moment(now)) if is_failing else t.failing_since,
+        failures=t.failures + 1,
+        refusals=t.refusals + int(is_refused),
+        last_error=error,
+        next_poll_at=next_poll_at,
+    )
 
 
 # --- how the relay fares --------------------------------------------------------------------------------------------
@@ -134,8 +199,19 @@ def relay_paused_until(conn: Connection, name: str) -> datetime | None:
     return found
 
 
+def capabilities(conn: Connection, name: str) -> str | None:
+    """Give what a visit left to be remembered of the server, None for nothing."""
+    found: str | None = _value(conn, name, accounts.c.capabilities)
+    return found
+
+
+def remember(tx: Connection, name: str, text: str | None) -> None:
+    """Keep it for the next visit; None forgets."""
+    _set(tx, name, capabilities=text)
+
+
 def end_pauses(tx: Connection, name: str) -> None:
-    """Let maildrop and relay be tried at once; what failed stays counted."""
+    """Let maildrop and relay be tried at once; what failed stays counted, and what is stopped stays stopped."""
     _set(tx, name, next_poll_at=None, relay_paused_until=None)
 
 

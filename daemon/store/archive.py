@@ -5,12 +5,13 @@ octets back and hashes them. All functions take the connection and never commit.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Insert, Row, Select, delete, func, insert, select
 
 from daemon import errors
 from daemon.mail.message import Parsed
@@ -146,12 +147,25 @@ def proven(conn: Connection, ids: Sequence[int]) -> set[int]:
 
 def source_parts(conn: Connection, message: int) -> Iterator[bytes]:
     """Give the octets of a message in parts of at most 4 MiB; NotFound if there is no such message."""
+    for part in range(len(part_octets(conn, message))):
+        yield source_part(conn, message, part)
+
+
+def part_octets(conn: Connection, message: int) -> list[int]:
+    """Give the octets of each part of a message, in their order; NotFound if there is no such message."""
     if conn.execute(select(messages.c.id).where(messages.c.id == message)).first() is None:
         raise errors.NotFound(f"message {message}: not in the archive")
     t = message_sources.c
-    parts = list(conn.execute(select(t.part).where(t.message == message).order_by(t.part)).scalars())
-    for part in parts:
-        yield conn.execute(select(t.content).where(t.message == message, t.part == part)).scalar_one()
+    return list(conn.execute(select(t.octets).where(t.message == message).order_by(t.part)).scalars())
+
+
+def source_part(conn: Connection, message: int, part: int) -> bytes:
+    """Give one part of a message, counted from 0; NotFound if there is none."""
+    t = message_sources.c
+    content: bytes | None = conn.execute(select(t.content).where(t.message == message, t.part == part)).scalar()
+    if content is None:
+        raise errors.NotFound(f"message {message}: part {part} is not in the archive")
+    return content
 
 
 def source(conn: Connection, message: int) -> bytes:
@@ -161,14 +175,12 @@ def source(conn: Connection, message: int) -> bytes:
 
 def sources(conn: Connection, ids: Sequence[int]) -> dict[int, bytes]:
     """Give the octets of several messages whole, by id, in one statement; ids that are not in the archive are left out."""
-    t = message_sources.c
-    there = set(conn.execute(select(messages.c.id).where(messages.c.id.in_(ids))).scalars())
-    parts: dict[int, list[bytes]] = {message: [] for message in ids if message in there}
-    for message, content in conn.execute(
-        select(t.message, t.content).where(t.message.in_(ids)).order_by(t.message, t.part)
-    ):
-        if message in parts:
-            parts[message].append(content)
+    key, t = messages.c.id, message_sources.c
+    # Outer: a message whose octets somebody deleted is still there, and empty.
+    query = select(key, t.content).outerjoin(message_sources).where(key.in_(ids)).order_by(key, t.part)
+    parts: dict[int, list[bytes]] = {}
+    for message, content in statements.raw_rows(conn, query):
+        parts.setdefault(message, []).append(content or b"")
     return {message: b"".join(contents) for message, contents in parts.items()}
 
 
@@ -268,15 +280,13 @@ def write_all_parsed(tx: Connection, items: Sequence[tuple[int, Parsed]], versio
         part = [key for key, _ in items[start : start + IDS_A_STATEMENT]]
         tx.execute(delete(addresses).where(addresses.c.message.in_(part)))
         tx.execute(delete(schema.attachments).where(schema.attachments.c.message.in_(part)))
-    rewrite = update(messages).where(messages.c.id == bindparam("key"))
-    tx.execute(rewrite, [{"key": key, "parser_version": version, **_columns(parsed)} for key, parsed in items])
+    statements.rewrite(tx, messages, [{"id": key, **_columns(tx, parsed, version)} for key, parsed in items])
     of_addresses = [
         {"message": key, "role": one.role, "position": one.position, "name": one.name, "address": one.address}
         for key, parsed in items
         for one in parsed.addresses
     ]
-    if of_addresses:
-        tx.execute(insert(addresses), of_addresses)
+    statements.fill(tx, addresses, of_addresses)
     of_attachments = [
         {
             "message": key,
@@ -291,15 +301,15 @@ def write_all_parsed(tx: Connection, items: Sequence[tuple[int, Parsed]], versio
         for key, parsed in items
         for one in parsed.attachments
     ]
-    if of_attachments:
-        tx.execute(insert(schema.attachments), of_attachments)
+    statements.fill(tx, schema.attachments, of_attachments)
 
 
-def _columns(parsed: Parsed) -> dict[str, Any]:
+def _columns(tx: Connection, parsed: Parsed, version: int) -> dict[str, Any]:
     return {
+        "parser_version": version,
         "message_id": parsed.message_id,
         "in_reply_to": parsed.in_reply_to,
-        "sent_at": parsed.sent_at,
+        "sent_at": None if parsed.sent_at is None else statements.ready(tx, parsed.sent_at),
         "from_name": parsed.from_name,
         "from_address": parsed.from_address,
         "to_addresses": parsed.to_addresses,
@@ -308,5 +318,5 @@ def _columns(parsed: Parsed) -> dict[str, Any]:
         "body_text": parsed.body_text,
         "attachment_count": len(parsed.attachments),
         "attachment_names": parsed.attachment_names,
-        "defects": list(parsed.defects),
+        "defects": json.dumps(parsed.defects),
     }

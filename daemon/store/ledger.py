@@ -6,6 +6,7 @@ listed (a poll of 20,000 known messages must not write 20,000 rows), and is exac
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection, Insert, Row, bindparam, case, func, literal_column, null, select, update
@@ -26,13 +27,15 @@ def known(conn: Connection, account: str) -> list[Known]:
     query = select(t.id, t.uidl, t.octets, t.status, t.first_seen_at, t.message, t.deleted_at).where(
         t.account == account
     )
-    moment = statements.moments(conn)
-    rows = [
-        Known(key, uidl, octets, status, moment(first_seen_at), message, moment(deleted_at))
-        for key, uidl, octets, status, first_seen_at, message, deleted_at in statements.raw_rows(conn, query)
+    raw = statements.raw_rows(conn, query)
+    raw.sort(key=itemgetter(0))  # they come nearly so: here it takes a tenth of what ORDER BY does
+    read = statements.moments(conn)
+    # Few times are many rows': each is read once.
+    moment = {at: read(at) for at in {None, *map(itemgetter(4), raw), *map(itemgetter(6), raw)}}
+    return [
+        Known(key, uidl, octets, status, moment[first_seen_at], message, moment[deleted_at])
+        for key, uidl, octets, status, first_seen_at, message, deleted_at in raw
     ]
-    rows.sort()  # by id; they come nearly so, and sorting them here takes a tenth of what ORDER BY does
-    return rows
 
 
 def skip(tx: Connection, account: str, rows: Sequence[tuple[Entry, int, LedgerStatus, str]], now: datetime) -> None:
@@ -128,8 +131,12 @@ def seen(tx: Connection, account: str, now: datetime) -> None:
     )
 
 
-def gone(tx: Connection, ids: Sequence[int], now: datetime) -> None:
-    """Note that messages left the maildrop without us: they were listed at the last visit, and no more at `now`."""
+def gone(tx: Connection, ids: Sequence[int], now: datetime, *, expire: str | None = None) -> None:
+    """Note that messages left the maildrop without us: they were listed at the last visit, and no more at `now`.
+
+    expire: what the server announces of its own deleting, `deletes mail after 60 days (EXPIRE 60)`.
+    """
+    why = "" if expire is None else f"; the server {expire}"
     listed = select(accounts.c.last_listed_at).where(accounts.c.name == ledger.c.account).scalar_subquery()
     _each(
         tx,
@@ -142,7 +149,7 @@ def gone(tx: Connection, ids: Sequence[int], now: datetime) -> None:
                     ledger.c.dele_sent_at.is_not(None),
                     f"gone on {now:%Y-%m-%d}, after our DELE whose QUIT was not confirmed",
                 ),
-                else_=f"not listed any more on {now:%Y-%m-%d}, and not deleted by postroom",
+                else_=f"not listed any more on {now:%Y-%m-%d}, and not deleted by postroom{why}",
             ),
         },
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, literal_column, select
+from sqlalchemy import Connection, case, func, literal_column, select
 
 from daemon.store import outbox as rows
 from daemon.store.schema import OUTBOX_STATUSES, accounts, messages
@@ -21,6 +21,7 @@ class AccountLine:
     failing_since: datetime | None
     failures: int
     next_poll_at: datetime | None
+    stopped_since: datetime | None
     last_error: str | None
     lease_owner: str | None
     relay_last_success_at: datetime | None
@@ -79,7 +80,9 @@ def line(conn: Connection, now: datetime) -> str:
     a = accounts.c
     failing = list(
         conn.execute(
-            select(a.name).where(a.failing_since.is_not(None) | a.relay_failing_since.is_not(None)).order_by(a.name)
+            select(case((a.stopped_since.is_not(None), a.name + " (stopped)"), else_=a.name))
+            .where(a.failing_since.is_not(None) | a.relay_failing_since.is_not(None))
+            .order_by(a.name)
         ).scalars()
     )
     last = conn.execute(select(func.max(a.last_success_at))).scalar()

@@ -129,6 +129,9 @@ accounts = _table(
     _maybe("last_listed_at", Instant),
     _maybe("stopped_since", Instant),
     _maybe("stopped_settings"),
+    _count("refusals"),
+    _maybe("last_login_at", Instant),
+    Column("login_delay", COUNT, nullable=True),
     _maybe("held_since", Instant),
     _maybe("held_reason"),
     _maybe("accepted_at", Instant),
@@ -140,7 +143,7 @@ accounts = _table(
     _maybe("relay_paused_until", Instant),
     _maybe("relay_last_error"),
     _count("relay_failures"),
-    _not_negative("failures", "relay_failures"),
+    _not_negative("failures", "refusals", "relay_failures"),
 )
 
 polls = _table(

@@ -81,26 +81,30 @@ class BodyReader:
         else:
             work, at = self._carried + (buffer[start:] if start else buffer), 0
             shift = start - len(self._carried)
-        if self._lenient:
-            found = _LENIENT_END.search(work, at)
+        # A line that begins with a dot is stuffed, or the end: mail has few, so one look at the octets is mostly enough.
+        dot = work.find(newline + b".", at)
+        end = stop = -1
+        if dot >= 0 and self._lenient:
+            found = _LENIENT_END.search(work, dot)
             end, stop = (found.start(), found.end()) if found else (-1, -1)
-        else:
-            end = work.find(_END, at)
+        elif dot >= 0:
+            end = work.find(_END, dot)
             stop = end + len(_END)
+        has_stuffed = dot >= 0 and dot != end
         if end >= 0:
             self.done = True
-            return self._unstuffed(work, at, end + len(newline)), stop + shift
+            return self._unstuffed(work, at, end + len(newline), has_stuffed=has_stuffed), stop + shift
         begun = _LENIENT_ENDINGS_BEGUN if self._lenient else _ENDINGS_BEGUN
         held = next((len(one) for one in begun if work.endswith(one, at)), 0)
         safe = len(work) - held
         self._carried = work[safe:]
-        return (self._unstuffed(work, at, safe) if safe > at else b""), len(buffer)
+        return (self._unstuffed(work, at, safe, has_stuffed=has_stuffed) if safe > at else b""), len(buffer)
 
-    def _unstuffed(self, work: bytes, at: int, stop: int) -> bytes:
+    def _unstuffed(self, work: bytes, at: int, stop: int, *, has_stuffed: bool) -> bytes:
         newline = b"\n" if self._lenient else b"\r\n"
         hidden = len(newline) if self._is_first else 0
         self._is_first = False
-        if work.find(newline + b".", at, stop) < 0:
+        if not has_stuffed:
             return work[at + hidden : stop]
         return work[at:stop].replace(newline + b".", newline)[hidden:]
 

@@ -24,6 +24,7 @@ from daemon.wire.transcript import Transcript
 
 RECEIVE_OCTETS: Final = 256 * 1024  # octets a receive at most: few calls for large mail, small beside a batch
 SEND_OCTETS: Final = 256 * 1024  # octets a send: each has the whole timeout, so that a slow line is no dead one
+QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 ADDRESS_SECONDS: Final = 20.0  # for one of several addresses: a black hole must not use up the patience for the others
 
 
@@ -215,6 +216,10 @@ class Stream:
         """
         self._allow(until)
         try:
+            if until is not None and QUICK_ACK is not None:
+                # The kernel forgets it. A server that writes two replies one after the other may hold the second back until
+                # the first is acknowledged (Nagle), which takes 40 ms unasked.
+                self._socket.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
             count = self._socket.recv_into(self._buffer)
             if isinstance(self._socket, ssl.SSLSocket):
                 # A read gives one record, 16 KiB at most; what is decrypted already costs no wait.

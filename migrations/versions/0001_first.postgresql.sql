@@ -11,6 +11,9 @@ CREATE TABLE accounts (
   last_listed_at TIMESTAMP WITH TIME ZONE,
   stopped_since TIMESTAMP WITH TIME ZONE,
   stopped_settings TEXT,
+  refusals BIGINT DEFAULT 0 NOT NULL,
+  last_login_at TIMESTAMP WITH TIME ZONE,
+  login_delay BIGINT,
   held_since TIMESTAMP WITH TIME ZONE,
   held_reason TEXT,
   accepted_at TIMESTAMP WITH TIME ZONE,
@@ -23,7 +26,7 @@ CREATE TABLE accounts (
   relay_last_error TEXT,
   relay_failures BIGINT DEFAULT 0 NOT NULL,
   CONSTRAINT pk_accounts PRIMARY KEY (name),
-  CONSTRAINT ck_accounts_not_negative CHECK (failures >= 0 AND relay_failures >= 0)
+  CONSTRAINT ck_accounts_not_negative CHECK (failures >= 0 AND refusals >= 0 AND relay_failures >= 0)
 );
 
 CREATE TABLE messages (

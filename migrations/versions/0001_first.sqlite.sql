@@ -11,6 +11,9 @@ CREATE TABLE accounts (
   last_listed_at TEXT,
   stopped_since TEXT,
   stopped_settings TEXT,
+  refusals INTEGER DEFAULT 0 NOT NULL,
+  last_login_at TEXT,
+  login_delay INTEGER,
   held_since TEXT,
   held_reason TEXT,
   accepted_at TEXT,
@@ -23,7 +26,7 @@ CREATE TABLE accounts (
   relay_last_error TEXT,
   relay_failures INTEGER DEFAULT 0 NOT NULL,
   CONSTRAINT pk_accounts PRIMARY KEY (name),
-  CONSTRAINT ck_accounts_not_negative CHECK (failures >= 0 AND relay_failures >= 0)
+  CONSTRAINT ck_accounts_not_negative CHECK (failures >= 0 AND refusals >= 0 AND relay_failures >= 0)
 ) STRICT;
 
 CREATE TABLE messages (

@@ -20,7 +20,6 @@ from typing import Final
 from tests.benchmarks.ground import PASSWORD, Maildrop
 from tests.benchmarks.letters import MARK
 from tests.benchmarks.resident import Failed, variables
-from tests.servers import child
 
 CHUNK_OCTETS: Final = 1 << 20
 LOOK_SECONDS: Final = 0.005  # between two looks at a process's memory
@@ -227,8 +226,3 @@ GETMAIL: Final = Peer(
     as_user="mail",
 )
 FETCH: Final = Peer(name="postroom fetch, whole process", program=sys.executable, prepare=_postroom, count=_searchable)
-
-
-def present(*wanted: Peer) -> list[Peer]:
-    """Return those whose program is on this machine."""
-    return [peer for peer in wanted if child.find(peer.program)]

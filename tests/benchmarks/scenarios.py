@@ -17,6 +17,7 @@ from tests.benchmarks.figures import Series, Unit
 from tests.benchmarks.ground import Ground, Letters, Maildrop
 from tests.benchmarks.peers import Peer
 from tests.benchmarks.resident import Failed, Resident
+from tests.servers import child
 
 STORED: Final = "postroom, stored"
 SEARCHABLE: Final = "postroom, until searchable"
@@ -48,6 +49,11 @@ class Stage:
     ground: Ground
     rounds: int
     profile: Path | None
+    alone: bool
+
+    def beside(self, *wanted: Peer) -> list[Peer]:
+        """Return the peers whose program is on this machine; none if we measure ourselves alone."""
+        return [] if self.alone else [peer for peer in wanted if child.find(peer.program)]
 
     def resident(self) -> Resident:
         """Start the process that we are; not warm."""
@@ -186,7 +192,7 @@ def series(key: str, title: str, unit: Unit, reference: str = peers.MBOX.name) -
 def many_small(stage: Stage, key: str = "a", where: str = "loopback", *, tls: bool = False) -> Iterator[Series]:
     """5,000 small letters; then with their deletion, from a fresh maildrop each time."""
     kind = stage.small(MANY)
-    beside = peers.present(peers.MBOX, peers.MAILDIR, *([] if tls else [peers.FETCHMAIL, peers.GETMAIL]))
+    beside = stage.beside(peers.MBOX, peers.MAILDIR, *([] if tls else [peers.FETCHMAIL, peers.GETMAIL]))
     with stage.resident() as resident:
         stage.warm(resident)
         shared = Shared(stage, f"{key}-keep", kind, tls=tls)
@@ -202,7 +208,7 @@ def many_small(stage: Stage, key: str = "a", where: str = "loopback", *, tls: bo
             series(f"{key} delete", f"the same, deleted afterwards, {where}", "messages/s"),
             [
                 ours(stage, resident, fresh, delete=True, key=f"{key}-delete"),
-                *(theirs(stage, one, fresh, delete=True, key=f"{key}-delete") for one in peers.present(peers.MBOX)),
+                *(theirs(stage, one, fresh, delete=True, key=f"{key}-delete") for one in stage.beside(peers.MBOX)),
             ],
         )
 
@@ -221,7 +227,7 @@ def with_attachments(stage: Stage) -> Iterator[Series]:
             series("b", "300 with attachments, 150 MB, loopback", "MB/s"),
             [
                 ours(stage, resident, shared),
-                *(theirs(stage, peer, shared) for peer in peers.present(peers.MBOX, peers.MAILDIR)),
+                *(theirs(stage, peer, shared) for peer in stage.beside(peers.MBOX, peers.MAILDIR)),
             ],
         )
 
@@ -240,6 +246,6 @@ def far_away(stage: Stage) -> Iterator[Series]:
             series("c", f"500 small, round trip {RTT_MS:.0f} ms", "messages/s"),
             [
                 ours(stage, resident, fresh, visited=True, key="c"),
-                *(theirs(stage, peer, shared) for peer in peers.present(peers.MBOX)),
+                *(theirs(stage, peer, shared) for peer in stage.beside(peers.MBOX)),
             ],
         )

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from daemon import errors
 from daemon.cli import main
+from daemon.demo.listener import Answer
 from daemon.demo.pop3_server import Pop3Server
 from daemon.demo.smtp_server import SmtpServer
 from daemon.store.database import Database
@@ -131,6 +132,42 @@ def test_status_tells_how_it_stands(house: House) -> None:
     house("fetch", expected=errors.EX_NOPERM, POSTROOM_ACCOUNTS__WORK__POP3__PASSWORD="wrong")
     assert "fetch: failing for" in house("status").stdout
     assert 2 == json.loads(house("status", "--json").stdout)["messages"]
+
+
+def test_a_stopped_account_is_shown_and_left_alone_until_it_is_retried(house: House) -> None:
+    house.pop3.answers["AUTH"] = house.pop3.answers["PASS"] = Answer(octets=b"-ERR [AUTH] not today\r\n")
+    house("fetch", expected=errors.EX_NOPERM)
+    text = house("status").stdout
+    assert "fetch: stopped for 0 s" in text or "fetch: stopped for 1 s" in text
+    assert "polling is stopped until its settings change or `postroom retry work`" in text
+    assert None is not json.loads(house("status", "--json").stdout)["accounts"][0]["stopped_since"]
+    house.pop3.answers.clear()
+    refused = house("fetch", expected=errors.EX_NOPERM)
+    assert "by hand: `postroom fetch work`" in refused.stderr
+    assert "work: due now\n" == house("retry", "WORK").stdout
+    assert "2 fetched" in house("fetch").stdout
+    assert "fetch: ok" in house("status").stdout
+
+
+def test_retry_of_an_unknown_account_names_those_that_are_there(house: House) -> None:
+    assert "did you mean work?" in house("retry", "wrok", expected=errors.EX_NOINPUT).stderr
+
+
+def test_status_tells_of_a_maildrop_in_use_without_calling_it_failing(house: House) -> None:
+    house.pop3.answers["AUTH"] = house.pop3.answers["PASS"] = Answer(octets=b"-ERR [IN-USE] wait\r\n")
+    house("fetch", expected=errors.EX_TEMPFAIL)
+    text = house("status").stdout
+    assert "fetch: waiting: " in text
+    assert "next visit in" in text
+    assert "failing" not in text
+
+
+def test_check_says_how_long_the_server_keeps_mail_and_what_of_it_is_not_wanted(house: House) -> None:
+    house.pop3.extra_capabilities[:] = ["EXPIRE 7", "LOGIN-DELAY 60"]
+    text = house("check").stdout
+    assert "wants 60 s between logins; deletes mail after 7 days (EXPIRE 7); warning: the server deletes" in text
+    house.pop3.extra_capabilities[:] = ["EXPIRE NEVER"]
+    assert "; keeps mail until it is deleted\n" in house("check").stdout
 
 
 def test_status_tells_a_reader_without_settings_what_the_database_knows(house: House) -> None:

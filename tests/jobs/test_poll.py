@@ -163,7 +163,7 @@ CUTS: list[tuple[str, Callable[[Pop3Server], None]]] = [
     (
         "cut in the second message",
         lambda server: server.answers.update(
-            RETR=lambda seen: Answer(keep=30, then=Then.RESET) if seen.nth == 2 else None
+            RETR=lambda seen: Answer(keep=30, then=Then.RESET) if seen.argument == "2" else None
         ),
     ),
     ("cut at DELE", lambda server: server.answers.update(DELE=Answer(keep=0, then=Then.CLOSE))),
@@ -216,17 +216,6 @@ def test_one_refused_message_does_not_stop_the_others(
     assert [letter(2)] == maildrop.contents
     pop3_server.answers.clear()
     assert 1 == poll(account, context).deleted
-
-
-def test_a_refused_login_waits_the_longest_time(
-    context: Context, clock: house.Clock, pop3_server: Pop3Server, maildrop: Maildrop
-) -> None:
-    result = poll(house.fetching(pop3_server.port, secret="wrong-" + "x" * 12), context)
-    assert isinstance(result.error, errors.AuthFailed)
-    with context.database.reading() as conn:
-        from daemon.store import accounts
-
-        assert clock.now + house.BACKOFF.longest == accounts.next_poll_at(conn, "home")
 
 
 def test_a_damaged_copy_stops_all_deletion(context: Context, pop3_server: Pop3Server, maildrop: Maildrop) -> None:

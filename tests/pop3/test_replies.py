@@ -142,4 +142,4 @@ def test_list_and_uidl_are_matched_by_number() -> None:
         Entry(number=1, uidl="a", octets=10),
         Entry(number=3, uidl=None, octets=30),
         Entry(number=9, uidl="z", octets=None),
-    ) == replies.entries({3: 30, 1: 10}, {9: "z", 1: "a"})
+    ) == replies.entries([b"3 30", b"1 10"], [b"9 z", b"1 a"])

@@ -140,14 +140,16 @@ class Dovecot:
 
     # --- maildrops --------------------------------------------------------------------------------------------------
 
-    def fill(self, user: str, messages: Iterable[bytes]) -> None:
-        """Put messages into the user's maildrop, octet for octet; what is there already stays before them."""
+    def fill(self, user: str, messages: Iterable[bytes], *, start: int | None = None) -> None:
+        """Put messages into the user's maildrop, octet for octet; what is there already stays before them.
+
+        start: the number of the first one; as many as are there, if not given.
+        """
         maildir = self.mail / user
         for name in ("", "tmp", "cur", "new"):
             (maildir / name).mkdir(exist_ok=True)
             self.own(maildir / name)
-        start = len(self.files(user))
-        for number, octets in enumerate(messages, start=start):
+        for number, octets in enumerate(messages, start=len(self.files(user)) if start is None else start):
             # Dovecot numbers new files in the order of their time stamps.
             file = maildir / "tmp" / f"{1_700_000_000 + number}.M{number}.postroom"
             file.write_bytes(octets)

@@ -81,15 +81,17 @@ def test_failures_are_counted_from_the_first_and_end_with_a_success(database: Da
         for at in (now, later):
             accounts.failed(tx, "home", "no route", at, at + TEN)
             accounts.relay_failed(tx, "home", "no relay", at, at + TEN)
-        assert (2, later + TEN) == (accounts.failures(tx, "home"), accounts.next_poll_at(tx, "home"))
+        standing = accounts.standing(tx, "home")
+        assert (2, later + TEN) == (standing.failures, standing.next_poll_at)
         assert (2, later + TEN) == (accounts.relay_failures(tx, "home"), accounts.relay_paused_until(tx, "home"))
         (row,) = accounts.all(tx)
         assert (now, now, "no route") == (row.failing_since, row.relay_failing_since, row.last_error)
         accounts.end_pauses(tx, "home")
+        standing = accounts.standing(tx, "home")
         assert (None, None, 2) == (
-            accounts.next_poll_at(tx, "home"),
+            standing.next_poll_at,
             accounts.relay_paused_until(tx, "home"),
-            accounts.failures(tx, "home"),
+            standing.failures,
         )
         accounts.succeeded(tx, "home", later)
         accounts.relay_succeeded(tx, "home", later)
@@ -100,9 +102,62 @@ def test_failures_are_counted_from_the_first_and_end_with_a_success(database: Da
 
 def test_an_account_that_nobody_knows_fails_at_nothing(database: Database) -> None:
     with database.reading() as conn:
-        assert (0, None, 0, None) == (
-            accounts.failures(conn, "x"),
-            accounts.next_poll_at(conn, "x"),
+        assert (accounts.Standing(), 0, None) == (
+            accounts.standing(conn, "x"),
             accounts.relay_failures(conn, "x"),
             accounts.relay_paused_until(conn, "x"),
         )
+
+
+def test_a_stop_outlives_the_end_of_pauses_and_ends_by_a_resume_or_a_success(database: Database, now: datetime) -> None:
+    later = now + TEN
+    with database.transaction() as tx:
+        for name in ("home", "work"):
+            accounts.failed(tx, name, "refused", now, None, is_refused=True)
+            accounts.stop(tx, name, "scrypt$1", now)
+            accounts.stop(tx, name, "scrypt$2", later)
+            accounts.end_pauses(tx, name)
+        standing = accounts.standing(tx, "home")
+        assert (now, "scrypt$2", 1) == (standing.stopped_since, standing.stopped_settings, standing.refusals)
+        accounts.resume(tx, "home", later)
+        accounts.succeeded(tx, "work", later)
+        home, work = accounts.standing(tx, "home"), accounts.standing(tx, "work")
+        assert (None, None, 0, 1, later) == (
+            home.stopped_since,
+            home.stopped_settings,
+            home.refusals,
+            home.failures,
+            home.next_poll_at,
+        )
+        assert accounts.Standing() == work
+
+
+def test_due_are_those_whose_back_off_is_over_and_stopped_ones_to_be_looked_at(
+    database: Database, now: datetime
+) -> None:
+    with database.transaction() as tx:
+        accounts.succeeded(tx, "well", now)
+        accounts.failed(tx, "over", "no route", now, now + TEN)
+        accounts.failed(tx, "later", "no route", now, now + 2 * TEN)
+        accounts.failed(tx, "stopped", "refused", now, now + TEN)
+        accounts.stop(tx, "stopped", "scrypt$", now)
+        assert [("stopped", None)] == accounts.due(tx, now + TEN / 2)
+        assert [("over", now + TEN), ("stopped", None)] == sorted(accounts.due(tx, now + TEN))
+
+
+def test_what_is_no_fault_yet_is_counted_without_failing(database: Database, now: datetime) -> None:
+    with database.transaction() as tx:
+        accounts.failed(tx, "home", "in use", now, now + TEN, is_failing=False)
+        (row,) = accounts.all(tx)
+        assert (None, 1, now + TEN, "in use") == (row.failing_since, row.failures, row.next_poll_at, row.last_error)
+        accounts.failed(tx, "home", "in use", now + TEN, now + 2 * TEN)
+        (row,) = accounts.all(tx)
+        assert (now + TEN, 2) == (row.failing_since, row.failures)
+
+
+def test_a_login_delay_is_counted_from_the_login(database: Database, now: datetime) -> None:
+    with database.transaction() as tx:
+        accounts.logged_in(tx, "home", now, 900)
+        assert now + timedelta(seconds=900) == accounts.standing(tx, "home").login_not_before
+        accounts.logged_in(tx, "home", now, None)
+        assert None is accounts.standing(tx, "home").login_not_before
