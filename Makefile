@@ -46,7 +46,7 @@ format: $(STAMP)  ## put the code into the format that lint wants
 demo: $(STAMP)  ## see it work: a daemon between two loopback servers with sample mail
 	@$(BIN)/postroom demo
 
-bench: $(STAMP)  ## measure a fetch from Dovecot beside mpop, fetchmail and getmail6, where they are installed; and the command
+bench: $(STAMP)  ## measure polls of a Dovecot beside mpop, fetchmail and getmail6; some of it: make bench ARGS='--only a,c'
 	@$(BIN)/python -m tests.benchmarks.bench_fetch $(ARGS)
 	@$(if $(ARGS),true,$(BIN)/python -m tests.benchmarks.bench_command)
 
