@@ -46,9 +46,9 @@ format: $(STAMP)  ## put the code into the format that lint wants
 demo: $(STAMP)  ## see it work: a daemon between two loopback servers with sample mail
 	@$(BIN)/postroom demo
 
-bench: $(STAMP)  ## measure a fetch from Dovecot beside mpop, fetchmail and getmail6, where they are installed; and the command
+bench: $(STAMP)  ## measure polls of a Dovecot beside mpop, fetchmail and getmail6; some of it: make bench ARGS='--only a,c'
 	@$(BIN)/python -m tests.benchmarks.bench_fetch $(ARGS)
-	@$(BIN)/python -m tests.benchmarks.bench_command
+	@$(if $(ARGS),true,$(BIN)/python -m tests.benchmarks.bench_command)
 
 fuzz: $(STAMP)  ## feed POP3 and the parser what nobody would say (ARGS='--seconds 600 session'); needs CPython 3.11 to 3.13
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement tests/fuzz/requirements.txt
