@@ -36,7 +36,7 @@ SECURITY_DEFAULT: Final = {"POP3": Security.TLS, "SMTP": Security.STARTTLS}
 EXTERNAL: Final = (
     "external"  # the login by the client certificate, the only one without a password (RFC 4422, appendix A)
 )
-SASL_NAMES: Final = tuple(dict.fromkeys((*(name.lower() for name in sasl.MECHANISMS), EXTERNAL)))
+SASL_NAMES: Final = tuple(name.lower() for name in sasl.MECHANISMS)
 AUTH_NAMES: Final = {  # user: USER and PASS
     "POP3": (sasl.AUTO, "user", "apop", *SASL_NAMES),
     "SMTP": (sasl.AUTO, *SASL_NAMES),

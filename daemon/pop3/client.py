@@ -36,6 +36,7 @@ from daemon.pop3.memory import USER, Memory
 from daemon.pop3.session import Body, Challenge, Greeting, Reply
 from daemon.pop3.window import WINDOW_MESSAGES, Arriving, Asked, Refused, Window
 from daemon.wire import sasl
+from daemon.wire.channel import channel_of
 from daemon.wire.spool import Spool
 from daemon.wire.stream import Endpoint, Security, Stream
 from daemon.wire.transcript import Transcript
@@ -55,6 +56,7 @@ class Client(Conversation):
         self.capabilities = replies.Capabilities()
         self._login = ""  # how we logged in: USER, or a SASL mechanism
         self._is_verified = True  # whether `capabilities` was said in this session
+        self.greeting = ""
 
     @classmethod
     def connect(
@@ -103,6 +105,7 @@ class Client(Conversation):
                     f"{self.peer}: the server refused us at once: {greeting.text}", reply=refused.reply
                 )
             raise refused
+        self.greeting = greeting.text
 
     def _secure(self) -> None:
         """Ask what the server can do, and turn TLS on where the endpoint says so."""
@@ -193,6 +196,11 @@ class Client(Conversation):
     def is_plaintext_wanted(self) -> bool:
         """Whether the operator asked for an open line."""
         return self._stream.endpoint.security is Security.PLAINTEXT
+
+    @property
+    def channel(self) -> sasl.Channel:
+        """What a login may know of the connection."""
+        return channel_of(self._stream)
 
     @property
     def memory(self) -> Memory | None:

@@ -103,6 +103,26 @@ class Pass(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Apop(Command):
+    """The name, and a digest that shows that we know the password (RFC 1939 section 7). digest: 16 octets in hexadecimal."""
+
+    verb: ClassVar[str] = "APOP"
+    ends_pipeline: ClassVar[bool] = True
+    username: str
+    digest: str = field(repr=False)
+
+    @property
+    def wire(self) -> bytes:
+        """Its octets, CRLF included."""
+        return b"APOP %b %b\r\n" % (_argument("username", self.username), _argument("digest", self.digest))
+
+    @property
+    def shown(self) -> str:
+        """Its text for a transcript."""
+        return f"APOP {self.username} ***"
+
+
+@dataclass(frozen=True, slots=True)
 class Auth(Command):
     """Begin a SASL exchange (RFC 5034). initial: the initial response, not encoded; None to be asked for it."""
 

@@ -36,6 +36,8 @@ class Memory:
         auth: as set; a setting that was changed counts, not the memory.  most_octets: of an AUTH line.
         """
         wanted = auth.lower()
+        if not credentials.has_secret:
+            return []
         if self.login not in ONE_STEP or wanted not in (sasl.AUTO, self.login.lower()):
             return []
         if not self.capabilities.pipelining:

@@ -31,12 +31,19 @@ def code(text: str) -> str | None:
 
 
 def refusal(
-    peer: str, doing: str, text: str, *, login: bool = False, login_delay: int | None = None
+    peer: str,
+    doing: str,
+    text: str,
+    *,
+    login: bool = False,
+    login_delay: int | None = None,
+    advice: str = "check USERNAME and PASSWORD",
 ) -> errors.PostroomError:
     """Return the error for an -ERR.
 
     peer: host:port.  doing: `to RETR 3`, `at the greeting`.  login: the -ERR answers USER, PASS or AUTH, where it means
-    that the credentials are wrong unless it says otherwise.  login_delay: what CAPA said of it.
+    that the credentials are wrong unless it says otherwise.  login_delay: what CAPA said of it.  advice: what to do about
+    wrong credentials.
     """
     said = text if len(text) <= SAID_CHARACTERS else f"{text[: SAID_CHARACTERS - 1]}…"
     said = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in said) or "no reason"
@@ -60,8 +67,7 @@ def refusal(
         return errors.ServerTrouble(f"{peer}: the server has a passing fault {doing}: {said}", reply=reply)
     if login or said_code.startswith("AUTH"):
         return errors.AuthFailed(
-            f"{peer}: the login was refused: {said}; check USERNAME and PASSWORD",
-            is_certain=said_code.startswith("AUTH"),
+            f"{peer}: the login was refused: {said}; {advice}", is_certain=said_code.startswith("AUTH")
         )
     return errors.CommandRefused(f"{peer}: -ERR {doing}: {said}", reply=reply)
 

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from daemon.errors import OutOfState, PostroomError, ProtocolViolation, TooLong
 from daemon.pop3 import replies
 from daemon.pop3.commands import (
+    Apop,
     Auth,
     AuthLine,
     Capa,
@@ -62,6 +63,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[type[Command], State]]] = {
         Stls: State.AUTHORIZATION,
         User: State.AUTHORIZATION,
         Pass: State.TRANSACTION,
+        Apop: State.TRANSACTION,
         Auth: State.TRANSACTION,
         AuthLine: State.TRANSACTION,
         Quit: State.CLOSED,
@@ -232,7 +234,8 @@ class Session:
         if type(command) is Quit:
             self.state = State.CLOSED
         elif ok:
-            self.state = TRANSITIONS[self.state][type(command)]
+            # Behind a QUIT in the same flight the state has moved on already.
+            self.state = TRANSITIONS[self.state].get(type(command), self.state)
         return Reply(command, ok, replies.code(text), text, _shown(line), len(line))
 
     def _read_body(self, body: BodyReader, events: list[Event]) -> None:

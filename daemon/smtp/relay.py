@@ -22,11 +22,13 @@ from daemon.smtp.replies import Outcome, Reply, Stage, is_transient
 from daemon.smtp.session import Answer, State
 from daemon.smtp.transaction import Transaction
 from daemon.wire import sasl
+from daemon.wire.channel import channel_of
 from daemon.wire.sasl import Credentials
 from daemon.wire.stream import Endpoint, Security, Stream
 from daemon.wire.transcript import Transcript
 
 MAX_CHALLENGES: Final = 10  # of one login: no mechanism has more than three
+INITIAL_OCTETS: Final = 360  # before base64: what a command line of 512 octets holds (RFC 4954 section 4)
 
 
 class Relay:
@@ -111,12 +113,16 @@ class Relay:
             auth,
             encrypted_or_loopback=stream.is_encrypted or stream.is_loopback,
             plaintext_wanted=stream.endpoint.security is Security.PLAINTEXT,
+            channel=(channel := channel_of(stream)),
+            has_secret=credentials.has_secret,
             peer=self._peer,
         )
         self._dialogue.guard(credentials)
-        exchange = sasl.start(mechanism, credentials)
-        initial = exchange.initial()
-        answer = self._dialogue.ask(commands.Auth(mechanism, None if initial is None else _base64(initial) or "="))
+        exchange = sasl.start(mechanism, credentials, channel)
+        initial = unasked = exchange.initial()
+        if sasl.MECHANISMS[mechanism].needs_prompt or len(initial or b"") > INITIAL_OCTETS:
+            unasked = None
+        answer = self._dialogue.ask(commands.Auth(mechanism, None if unasked is None else _base64(unasked) or "="))
         for challenges in range(MAX_CHALLENGES):
             if answer.reply.code // 100 != 3:
                 break
@@ -125,17 +131,24 @@ class Relay:
             is_repeated = not challenges and initial is not None and not challenge
             try:
                 response = initial if is_repeated and initial is not None else exchange.respond(challenge)
-            except errors.ProtocolViolation as error:
-                raise errors.ProtocolViolation(f"{self._peer}: {error}") from error
+            except (errors.ProtocolViolation, errors.AuthFailed) as error:
+                raise type(error)(f"{self._peer}: AUTH {mechanism}: {error}") from error
             answer = self._dialogue.ask(commands.AuthLine(_base64(response)))
+        objection = exchange.objection(accepted=answer.reply.is_positive)
         if answer.reply.is_positive:
+            if objection is not None:
+                raise errors.AuthFailed(f"{self._peer}: AUTH {mechanism}: {objection}")
             return
         if answer.reply.code // 100 == 3:
             raise errors.ProtocolViolation(f"{self._peer}: AUTH {mechanism} does not come to an end")
         if is_transient(answer.reply, Stage.MAIL) and not answer.reply.asks_for_login:
             raise self._refused("at the login, for now", answer.reply)
         raise errors.AuthFailed(
-            f"{self._peer}: the login as {credentials.username} was refused: {answer.reply}; check USERNAME and PASSWORD"
+            f"{self._peer}: the login as {credentials.username} was refused: {answer.reply}; "
+            f"{objection or sasl.advice(mechanism)}",
+            is_certain=not sasl.MECHANISMS[
+                mechanism
+            ].is_token,  # a token expires by itself, and the next one may be good
         )
 
     # --- letters ----------------------------------------------------------------------------------------------------

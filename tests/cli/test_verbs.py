@@ -129,7 +129,9 @@ def test_status_tells_how_it_stands(house: House) -> None:
     assert "account   work  anna@example.org, 2 messages" in text
     assert "fetch: ok 0 s ago" in text or "fetch: ok 1 s ago" in text
     assert "send:  never yet" in text
-    house("fetch", expected=errors.EX_NOPERM, POSTROOM_ACCOUNTS__WORK__POP3__PASSWORD="wrong")
+    house.pop3.stop()
+    house("fetch", expected=errors.EX_UNAVAILABLE)
+    house.pop3.start()
     assert "fetch: failing for" in house("status").stdout
     assert 2 == json.loads(house("status", "--json").stdout)["messages"]
 
@@ -397,6 +399,25 @@ def test_a_maildrop_can_be_listed_and_read(house: House) -> None:
     top = house("maildrop", "top", "work", "#1", "--lines", "0").stdout_bytes
     assert top == PLAIN[: PLAIN.index(b"\r\n\r\n") + 4]
     assert "number\tuidl\toctets" == house("maildrop", "list", "work").stdout.splitlines()[0]
+
+
+def test_a_maildrop_that_changed_is_held_until_it_is_accepted(house: House) -> None:
+    maildrop = house.pop3.maildrop("anna@example.org")
+    for number in range(20):
+        maildrop.add(b"Subject: %d\r\n\r\n" % number)
+    house("fetch")
+    assert "work: is not held\n" == house("maildrop", "accept", "work").stdout
+    maildrop.renumber()
+    refused = house("fetch", expected=errors.EX_TEMPFAIL)
+    assert "then `postroom maildrop accept work` to fetch them all" in refused.stderr
+    assert "fetch: held for " in house("status").stdout
+    held = json.loads(house("status", "--json").stdout)["accounts"][0]
+    assert held["held_since"] is not None
+    assert "22 messages and none of the 22" in str(held["held_reason"])
+    assert "work: accepted; the next visit fetches what is there\n" == house("maildrop", "accept", "work").stdout
+    assert "22 listed, 22 fetched" in house("fetch").stdout
+    assert [(22,)] == house.sql("SELECT count(*) FROM messages")
+    assert "fetch: ok" in house("status").stdout
 
 
 def test_maildrop_delete_takes_uidls_and_does_all_or_nothing(house: House) -> None:

@@ -17,7 +17,10 @@ A dialogue is text, one step a line (empty lines and `#` comments are nothing):
     STARTTLS                shake hands
     CLOSE                   close in an orderly way
     RESET                   close with a RST
+    C-quiet: 0.1            expect that for so many seconds the client says nothing
+    NEXT                    close, and take the client's next connection
 
+`dialogue` has the verbs that are short for several of these, and what comes of a dialogue.
 Leaving the `with` block joins the thread and fails the test with what was expected and what came instead.
 """
 
@@ -28,15 +31,16 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 import trustme
 
+from tests.doubles.dialogue import Dialogue, escaped
+
 PATIENCE_SECONDS: Final = 10.0  # for a client that never says what is expected
-DIALOGUES: Final = Path(__file__).parents[1] / "dialogues"
 
 
 @functools.cache
@@ -61,14 +65,16 @@ def ca_file(folder: Path) -> Path:
 
 
 class Scripted:
-    """The server; `port` is where it listens on 127.0.0.1. One connection a dialogue."""
+    """The server; `port` is where it listens on 127.0.0.1."""
 
-    def __init__(self, dialogue: str | Path | Sequence[str], *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, dialogue: str | Path | Sequence[str] | Dialogue, *, tls: ssl.SSLContext | None = None) -> None:
         """`dialogue`: text, lines, or the name of a file in tests/dialogues. tls: a context; then TLS is on from the start."""
         if isinstance(dialogue, Path):
-            dialogue = (DIALOGUES / dialogue).read_text(encoding="utf-8")
-        lines = dialogue.splitlines() if isinstance(dialogue, str) else dialogue
-        self._steps = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+            dialogue = Dialogue.read(str(dialogue))
+        elif not isinstance(dialogue, Dialogue):
+            dialogue = Dialogue.of(dialogue.splitlines() if isinstance(dialogue, str) else list(dialogue))
+        self._steps = dialogue.steps
+        self._mail: Mapping[str, bytes] = dialogue.mail
         self._tls = tls
         self._split = 0
         self._buffer = b""
@@ -97,14 +103,12 @@ class Scripted:
             error.add_note(f"the scripted server: {self.mismatch}")
 
     def _serve(self) -> None:
+        step = "the beginning"
         try:
-            self._connection, _address = self._listener.accept()
+            self._accept()
         except OSError as error:
             self.mismatch = f"nobody connected: {error}"
             return
-        self._connection.settimeout(PATIENCE_SECONDS)
-        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        step = "the beginning"
         try:
             if self._tls is not None:
                 self._shake_hands(self._tls)
@@ -115,7 +119,14 @@ class Scripted:
             if not step.startswith(("S", "HANG", "PAUSE", "the beginning")):
                 self.mismatch = f"at {step!r}: {error}"
         finally:
-            self._connection.close()
+            if self._connection is not None:
+                self._connection.close()
+
+    def _accept(self) -> None:
+        self._connection, _address = self._listener.accept()
+        self._connection.settimeout(PATIENCE_SECONDS)
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = b""
 
     def _play(self, step: str) -> None:  # noqa: PLR0912 -- a case for each verb of the language
         assert self._connection is not None
@@ -124,7 +135,11 @@ class Scripted:
             case "S:":
                 self._say(rest.encode() + b"\r\n")
             case "S-raw:":
-                self._say(_escaped(rest))
+                self._say(escaped(rest))
+            case "S-mail:":
+                octets = self._mail[rest]
+                stuffed = (b"\r\n" + octets).replace(b"\r\n.", b"\r\n..")[2:]
+                self._say(stuffed + (b".\r\n" if octets.endswith(b"\r\n") or not octets else b"\r\n.\r\n"))
             case "S-split:":
                 self._split = int(rest)
             case "S-dribble:":
@@ -134,9 +149,9 @@ class Scripted:
                     time.sleep(float(pause))
             case "S-times:":
                 count, _, text = rest.partition(" ")
-                self._say(_escaped(text) * int(count))
+                self._say(escaped(text) * int(count))
             case "S-forever:":
-                piece = _escaped(rest) * 4096
+                piece = escaped(rest) * 4096
                 while True:
                     self._connection.sendall(piece)
             case "C:":
@@ -152,6 +167,15 @@ class Scripted:
             case "C-end:":
                 rest_heard = self._buffer + self._connection.recv(4096)
                 assert rest_heard == b"", f"expected the end, heard {rest_heard!r}"
+            case "C-quiet:":
+                self._connection.settimeout(float(rest))
+                with contextlib.suppress(TimeoutError):
+                    self._buffer += self._connection.recv(4096)
+                self._connection.settimeout(PATIENCE_SECONDS)
+                assert self._buffer == b"", f"expected silence, heard {self._buffer!r}"
+            case "NEXT":
+                self._connection.close()
+                self._accept()
             case "PAUSE":
                 time.sleep(float(rest))
             case "STARTTLS":
@@ -191,7 +215,3 @@ class Scripted:
         while (line := self._line()) != b".":
             lines.append(line + b"\r\n")
         self.bodies.append(b"".join(lines))
-
-
-def _escaped(text: str) -> bytes:
-    return text.encode().decode("unicode_escape").encode("latin-1")

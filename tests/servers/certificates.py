@@ -13,6 +13,13 @@ class Certificates:
     ca_file: Path
     certificate_file: Path
     key_file: Path
+    authority: trustme.CA
+
+    def issue(self, file: Path, *, common_name: str) -> None:
+        """Write a client's certificate and its key into one file."""
+        leaf = self.authority.issue_cert("client.example", common_name=common_name)
+        file.touch(mode=0o600)
+        leaf.private_key_and_cert_chain_pem.write_to_path(str(file))
 
 
 def make(directory: Path) -> Certificates:
@@ -20,7 +27,10 @@ def make(directory: Path) -> Certificates:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1", "::1")
     made = Certificates(
-        ca_file=directory / "ca.pem", certificate_file=directory / "server.pem", key_file=directory / "server.key"
+        ca_file=directory / "ca.pem",
+        certificate_file=directory / "server.pem",
+        key_file=directory / "server.key",
+        authority=authority,
     )
     authority.cert_pem.write_to_path(str(made.ca_file))
     for position, blob in enumerate(certificate.cert_chain_pems):

@@ -31,13 +31,14 @@ ssl = yes
 ssl_cert = <{certificates.certificate_file}
 ssl_key = <{certificates.key_file}
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 first_valid_uid = 1
 mail_location = maildir:{mail}/%u
 mail_max_userip_connections = 100
 pop3_no_flag_updates = yes
 {identity}
+{external}
 passdb {{
   driver = static
   args = password={password}
@@ -72,6 +73,19 @@ service pop3-login {{
 """
 
 
+EXTERNAL: Final = """\
+ssl_ca = <{certificates.ca_file}
+ssl_require_crl = no
+ssl_verify_client_cert = yes
+auth_ssl_username_from_cert = yes
+passdb {{
+  driver = static
+  mechanisms = external
+  args = nopassword=y
+}}
+"""
+
+
 def why_not() -> str | None:
     """Say why Dovecot can't be used here, or None if it can."""
     if PATH is None:
@@ -89,8 +103,18 @@ def _has_pop3() -> bool:
 class Dovecot:
     """One running server; use as a context manager."""
 
-    def __init__(self, certificates: Certificates, password: str = PASSWORD) -> None:
-        """`certificates`: what it shows on both ports."""
+    def __init__(
+        self,
+        certificates: Certificates,
+        password: str = PASSWORD,
+        mechanisms: tuple[str, ...] = ("plain", "login"),
+        *,
+        more: str = "",
+    ) -> None:
+        """`certificates`: what it shows on both ports.  mechanisms: `external` asks for a client certificate, and takes it for a login.
+
+        more: lines of configuration for a test's own purpose.
+        """
         self.directory = child.directory("dovecot")
         self.mail = self.directory / "mail"
         self.mail.mkdir()
@@ -112,19 +136,22 @@ class Dovecot:
                 identity="" if self._is_root else identity,
                 chroot="" if self._is_root else "chroot =",
                 password=password,
+                mechanisms=" ".join(mechanisms),
+                external=EXTERNAL.format(certificates=certificates) if "external" in mechanisms else "",
                 user=self._user,
                 group=self._group,
                 auth_socket=self.auth_socket,
                 pop3_port=self.pop3_port,
                 pop3s_port=self.pop3s_port,
-            ),
+            )
+            + more,
             encoding="utf-8",
         )
         self._child: child.Child | None = None
 
     def __enter__(self) -> Self:
         assert PATH is not None
-        self._own(self.mail)
+        self.own(self.mail)
         self._child = child.Child([PATH, "-F", "-c", self._configuration], self.directory / "start.log")
         try:
             self._child.wait_for_ports(self.pop3_port, self.pop3s_port)
@@ -147,12 +174,12 @@ class Dovecot:
         maildir = self.mail / user
         for name in ("", "tmp", "cur", "new"):
             (maildir / name).mkdir(exist_ok=True)
-            self._own(maildir / name)
+            self.own(maildir / name)
         for number, octets in enumerate(messages, start=len(self.files(user)) if start is None else start):
             # Dovecot numbers new files in the order of their time stamps.
             file = maildir / "tmp" / f"{1_700_000_000 + number}.M{number}.postroom"
             file.write_bytes(octets)
-            self._own(file)
+            self.own(file)
             file.rename(maildir / "new" / file.name)
 
     def files(self, user: str) -> list[Path]:
@@ -168,10 +195,16 @@ class Dovecot:
         """Remove the user's maildrop with everything the server knows of it."""
         shutil.rmtree(self.mail / user, ignore_errors=True)
 
+    def forget(self, user: str) -> None:
+        """Let the server forget its UIDs, as after a restore: the next session gives every message another UIDL."""
+        for file in [*(self.mail / user).glob("dovecot-uidlist*"), *(self.mail / user).glob("dovecot.*")]:
+            file.unlink()
+
     def said(self) -> str:
         """Return the end of the server's log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:] if self.log.exists() else ""
 
-    def _own(self, path: Path) -> None:
+    def own(self, path: Path) -> None:
+        """Give a file of a maildrop to the user that the server works as."""
         if self._is_root:
             shutil.chown(path, self._user, self._group)

@@ -11,7 +11,8 @@ from daemon.smtp.relay import Relay
 from daemon.smtp.replies import Deferred, Failed, InDoubt, Sent
 from daemon.wire.stream import Endpoint, Security
 from daemon.wire.transcript import Transcript
-from tests.doubles.scripted import DIALOGUES, Scripted
+from tests.doubles.dialogue import DIALOGUES
+from tests.doubles.scripted import Scripted
 
 BOB, NO, LATER = "bob@example.net", "no@example.net", "later@example.net"
 CONTENT = b"Subject: x\r\n\r\n.dot\r\nText.\r\n"

@@ -31,7 +31,7 @@ from tests.servers.dovecot import Dovecot
 
 USER: Final = "torture"
 MEASURED_RUNS: Final = 3
-# The span that kills are drawn from follows the machine: about one run in eight is over before its kill, so that the instants
+# The span that kills are drawn from follows the machine: about one visit in eight is over before its kill, so that the instants
 # cover a visit to its end, whatever else runs beside it.
 LONGER, SHORTER = 1.03, 0.8
 BEGUN: Final = b"poll.leased"
@@ -99,9 +99,8 @@ class Campaign:
         while figures.kills < kills:
             if len(self._server.files(self._user)) < a_visit:
                 self._deliver(5 * a_visit)
-            before = figures.kills
             self._visit(self._random.uniform(0, span))
-            span *= LONGER if figures.kills > before else SHORTER
+            span *= SHORTER if RECORDED in self._log.read_bytes() else LONGER
         while figures.finishing_runs < len(self.letters) and (
             self._server.files(self._user) or not figures.finishing_runs
         ):
