@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import Final
 
 from daemon import errors, trace
-from daemon.jobs import session, visit
+from daemon.jobs import first, headers_only, session, visit
 from daemon.jobs.context import Context
 from daemon.jobs.retrieval import Report, Retrieval
 from daemon.jobs.step import Step
@@ -40,10 +40,18 @@ SESSIONS_A_VISIT: Final = 100  # after cuts, and for DELETES_PER_SESSION; each m
 SESSION_SECONDS: Final = FETCH_SECONDS + 10 * 60.0  # then the socket is closed, whatever the server does
 
 
-def poll(account: Account, context: Context, *, report: Report | None = None) -> Result:
+def poll(
+    account: Account,
+    context: Context,
+    *,
+    report: Report | None = None,
+    uidls: frozenset[str] = frozenset(),
+    mark_seen: bool = False,
+) -> Result:
     """Visit the account once; never raises for what a server, a network or a database can do.
 
-    report: told (messages done, messages planned) as the visit goes on, for a progress bar.
+    report: told (messages done, messages planned) as the visit goes on, for a progress bar.  uidls: these messages alone are
+    fetched, whole.  mark_seen: nothing is fetched; what is listed, and not known, is marked as seen.
     """
     result = Result(account=account.name)
     if account.pop3 is None:
@@ -63,7 +71,9 @@ def poll(account: Account, context: Context, *, report: Report | None = None) ->
         result.outcome = "busy"
         result.error = errors.Busy(f"{account.name}: another process is visiting this account")
         return result
-    _Visit(account.name, account.pop3, context, result, report or (lambda _done, _planned: None)).run()
+    one = _Visit(account.name, account.pop3, context, result, report or (lambda _done, _planned: None))
+    one.uidls, one.mark_seen = uidls, mark_seen
+    one.run()
     return result
 
 
@@ -73,6 +83,7 @@ class _Visit:
     def __init__(self, name: str, pop3: Pop3, context: Context, result: Result, report: Report) -> None:
         self.name, self.pop3, self.context, self.result, self.report = name, pop3, context, result, report
         self.started = self.renewed = context.monotonic()
+        self.uidls, self.mark_seen = frozenset[str](), False
         self.occurrences: dict[int, int] = {}
         self.deletable: list[tuple[int, int]] = []  # (message number, ledger id), each proven in this visit
         self.unproven: set[int] = set()  # messages that did not read back equal: then nothing is deleted
@@ -217,25 +228,31 @@ class _Visit:
     def _visit(self, client: pop3_client.Client, listing: Listing) -> None:
         """Plan, write down what needs no RETR, then fetch."""
         context, now = self.context, self.context.clock()
+        if self.mark_seen:
+            self.result.seen = first.mark(self.name, list(listing.entries), self.occurrences, first.MARKED, context)
+            return
+        self.result.missing = tuple(sorted(self.uidls - {entry.uidl for entry in listing.entries}))
+        marked = first.meet(self.name, self.pop3.first, listing, self.occurrences, client, context)
+        if marked:
+            self.result.seen += marked
+            self._recall()
+        octets_left = self._left(self.pop3.max_octets_per_poll, self.result.octets)
         policy = planning.Policy(
             delete=self.pop3.delete,
             max_message_octets=self.pop3.max_message_octets,
-            max_messages=self._left(self.pop3.max_messages_per_poll, self.result.fetched),
+            oversize=self.pop3.oversize,
+            max_messages=0 if octets_left == 0 else self._left(self.pop3.max_messages_per_poll, self.result.fetched),
+            max_octets=octets_left,
+            wanted_uidls=self.uidls,
         )
         plan = self._within_a_session(planning.plan(listing, self.known, policy, now))
-        self.result.skipped = len(plan.skip)
+        self.result.skipped = len(plan.skip) + len(plan.headers)
         with context.database.transaction() as tx:
             ledger.gone(tx, [one.id for one in plan.gone], now, expire=self._announced)
             ledger.returned(tx, [one.id for one in plan.returned], now)
             ledger.seen(tx, self.name, now)
-            skipped = [
-                (e, self.occurrences.get(e.number, 0), LedgerStatus.SKIPPED, why)
-                for e, why in plan.skip
-                if e.uidl is not None
-            ]
-            ledger.skip(tx, self.name, skipped, now)
-        for entry, why in plan.skip:
-            trace.message_skipped(account=self.name, uidl=entry.uidl or f"number {entry.number}", reason=why)
+        left = headers_only.archive_headers(self.name, plan.headers, self.occurrences, client, context, self._is_over)
+        self._skip([*plan.skip, *left])
         self._prove_known(plan)
         self._fetch(client, plan.fetch)
 
@@ -254,6 +271,14 @@ class _Visit:
             fetch = fetch[: limit - len(delete)]
         self.is_held_back = len(delete) < len(plan.delete) or len(fetch) < len(plan.fetch)
         return replace(plan, delete=delete, fetch=fetch)
+
+    def _skip(self, left: list[tuple[Entry, str]]) -> None:
+        """Write down what is left on the server, and why."""
+        rows = [(entry, self.occurrences.get(entry.number, 0), LedgerStatus.SKIPPED, why) for entry, why in left]
+        with self.context.database.transaction() as tx:
+            ledger.skip(tx, self.name, rows, self.context.clock())
+        for entry, why in left:
+            trace.message_skipped(account=self.name, uidl=entry.uidl or f"number {entry.number}", reason=why)
 
     def _prove_known(self, plan: planning.Plan) -> None:
         """Prove anew what was archived at an earlier visit and may be deleted now."""
@@ -275,6 +300,9 @@ class _Visit:
             self.occurrences,
             is_over=self._is_over,
             proves_all=self._is_taken_at_quit,
+            max_message_octets=None
+            if self.uidls
+            else self.pop3.max_message_octets,  # what is asked for may be of any size
             report=self.report,
         )
         try:

@@ -3,7 +3,8 @@
 Raises what the client and the store raise; what came whole before that is archived.
 """
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -59,14 +60,16 @@ class Retrieval:
         *,
         is_over: Callable[[], bool],
         proves_all: bool,
+        max_message_octets: int | None,
         report: Report,
     ) -> None:
         """occurrences: of equal UIDLs, by message number.  is_over: asked before each message is asked for.
 
-        proves_all: also what is not to be deleted.
+        proves_all: also what is not to be deleted.  max_message_octets: a message that turns out larger is let go.
         """
         self.name, self.pop3, self.context, self.result, self.report = name, pop3, context, result, report
         self.occurrences, self._is_over, self._proves_all = occurrences, is_over, proves_all
+        self._max_message_octets = max_message_octets
         self.deletable: list[tuple[int, int]] = []
         self.unproven: set[int] = set()
         self.unkept: set[int] = set()
@@ -75,7 +78,10 @@ class Retrieval:
         """Fetch, in order; a cut is raised once what came whole is durable."""
         batch, refused = _Batch(), []
         committed_at = self.context.monotonic()
-        retrieved = client.retrieve(self._while_allowed(entries), max_message_octets=self.pop3.max_message_octets)
+        retrieved = client.retrieve(
+            itertools.takewhile(lambda _entry: not self._is_over(), entries),
+            max_message_octets=self._max_message_octets,
+        )
         cut: errors.PostroomError | None = None
         with Writer(self._commit) as writer:
             for done in range(1, len(entries) + 1):
@@ -113,13 +119,6 @@ class Retrieval:
                 trace.message_skipped(account=self.name, uidl=entry.uidl or f"number {entry.number}", reason=why)
         if cut is not None:
             raise cut
-
-    def _while_allowed(self, entries: tuple[Entry, ...]) -> Iterator[Entry]:
-        """Hand out entries until the house stops or the visit has lasted long enough; what is under way is finished."""
-        for entry in entries:
-            if self._is_over():
-                return
-            yield entry
 
     def _commit(self, batch: _Batch) -> None:
         """Make the batch durable, then prove what the policy wants deleted."""

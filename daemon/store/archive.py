@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Row, Select, delete, func, insert, select
+from sqlalchemy import Connection, Insert, Row, Select, delete, func, insert, select, update
 
 from daemon import errors
+from daemon.mail.maildrop import LedgerStatus
 from daemon.mail.message import Parsed
 from daemon.store import ledger, schema
 from daemon.store.dialect import statements
@@ -26,12 +27,22 @@ PARTS_AT_ONCE: Final = 8  # rows read ahead while hashing: at most 32 MiB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """A message as it came. occurrence: counts equal UIDLs in one listing from 0.  entry_octets: its size as LIST said."""
+    """A message as it came. occurrence: counts equal UIDLs in one listing from 0.  entry_octets: its size as LIST said.
+
+    retrieved: `headers` if the spool holds its header section only.  reason: why, for the ledger.
+    """
 
     uidl: str
     occurrence: int = 0
     entry_octets: int | None = None
     spool: Spool
+    retrieved: str = "whole"
+    reason: str | None = None
+
+    @property
+    def status(self) -> LedgerStatus:
+        """What the ledger calls it."""
+        return LedgerStatus.ARCHIVED if self.retrieved == "whole" else LedgerStatus.HEADERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +58,10 @@ class Filed:
 
 
 def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetime) -> list[Filed]:
-    """Archive messages and write them into the ledger; give the place of each, in their order."""
+    """Archive messages and write them into the ledger; give the place of each, in their order.
+
+    A header section that was archived before, of a message that now comes whole, is deleted.
+    """
     known = _known(tx, account, {one.spool.sha256 for one in incoming})
     new: dict[str, Incoming] = {}
     for one in incoming:
@@ -57,7 +71,14 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
     if new:
         fixed = {"account": account, "archived_at": statements.ready(tx, now)}
         rows = [
-            fixed | {"id": ids[sha256], "uidl": one.uidl, "octets": one.spool.octets, "sha256": sha256}
+            fixed
+            | {
+                "id": ids[sha256],
+                "uidl": one.uidl,
+                "octets": one.spool.octets,
+                "sha256": sha256,
+                "retrieved": one.retrieved,
+            }
             for sha256, one in new.items()
         ]
         statements.bulk(tx, _message, rows)
@@ -70,10 +91,20 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
             "occurrence": one.occurrence,
             "octets": one.entry_octets,
             "message": places[one.spool.sha256],
+            "status": str(one.status),
+            "reason": one.reason,
         }
         for one in incoming
     }
+    whole = {known[one.spool.sha256] for one in incoming if one.retrieved == "whole" and one.spool.sha256 in known}
+    for start in range(0, len(whole), IDS_A_STATEMENT):  # a message without a body is its own header section
+        part = messages.c.id.in_(sorted(whole)[start : start + IDS_A_STATEMENT])
+        tx.execute(update(messages).where(part, messages.c.retrieved == "headers").values(retrieved="whole"))
+    superseded = _superseded(tx, account, incoming, places)
     known_as = ledger.archived(tx, account, list(entries.values()), now)
+    if superseded:
+        is_linked = select(schema.ledger.c.id).where(schema.ledger.c.message == messages.c.id).exists()
+        tx.execute(delete(messages).where(messages.c.id.in_(sorted(superseded)), ~is_linked))
     filed = []
     for one in incoming:
         key, first_seen_at = known_as[one.uidl, one.occurrence]
@@ -89,6 +120,18 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
             )
         )
     return filed
+
+
+def _superseded(tx: Connection, account: str, incoming: Sequence[Incoming], places: dict[str, int]) -> set[int]:
+    """Give the header sections that are not needed any more, for their messages come whole."""
+    before = ledger.headers_only(tx, account)
+    found: set[int] = set()
+    for one in incoming if before else ():
+        octets, message = before.get((one.uidl, one.occurrence), (None, 0))
+        is_same = octets is None or one.entry_octets is None or octets == one.entry_octets
+        if message and is_same and one.retrieved == "whole" and message != places[one.spool.sha256]:
+            found.add(message)
+    return found
 
 
 def _message(_tx: Connection) -> Insert:
@@ -129,12 +172,18 @@ def _add_sources(tx: Connection, sources: Iterable[tuple[int, Spool]]) -> None:
 # --- reading back ---------------------------------------------------------------------------------------------------
 
 
-def proven(conn: Connection, ids: Sequence[int]) -> set[int]:
-    """Read the octets of messages back and hash them; give the ids of those that are what was received."""
+def proven(conn: Connection, ids: Sequence[int], *, headers_too: bool = False) -> set[int]:
+    """Read the octets of messages back and hash them; give the ids of those that are what was received.
+
+    headers_too: also those of which the header section alone was; they prove nothing of a message.
+    """
     good: set[int] = set()
     for start in range(0, len(ids), IDS_A_STATEMENT):
         part = list(ids[start : start + IDS_A_STATEMENT])
-        hashes = dict(iter(conn.execute(select(messages.c.id, messages.c.sha256).where(messages.c.id.in_(part)))))
+        wanted = select(messages.c.id, messages.c.sha256).where(messages.c.id.in_(part))
+        if not headers_too:
+            wanted = wanted.where(messages.c.retrieved == "whole")
+        hashes = dict(iter(conn.execute(wanted)))
         found = {message: hashlib.sha256() for message in hashes}
         t = message_sources.c
         query = select(t.message, t.content).where(t.message.in_(part)).order_by(t.message, t.part)

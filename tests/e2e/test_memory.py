@@ -4,7 +4,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,9 +33,9 @@ ENDLESS = ["MAIL a x"]
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+def environment(tmp_path: Path) -> dict[str, str]:
     account = "POSTROOM_ACCOUNTS__HOME__"
-    yield {
+    return {
         **os.environ,
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "POSTROOM_DATABASE_URL": f"sqlite:///{tmp_path}/large.db",
