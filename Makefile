@@ -55,7 +55,7 @@ torture: $(STAMP)  ## kill a fetch-and-delete run against Dovecot 200 times at r
 
 # One resolution for every supported Python. The file holds names, versions and hashes: no address, no path.
 constraints:  ## pin the newest releases that pyproject.toml allows (needs uv)
-	@printf 'hatchling\neditables\n' | $(UV) pip compile pyproject.toml - --group dev --extra postgres --universal \
+	@printf 'hatchling\neditables\n' | $(UV) pip compile pyproject.toml - --group dev --extra postgres --extra proxy --extra keyring --universal \
 	    --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet --output-file constraints.txt
 
 clean:  ## remove .venv and everything that tools left behind

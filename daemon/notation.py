@@ -7,12 +7,13 @@ there is nothing to add to "that is not one"). What the value should look like i
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
-from daemon.mail.account import Cron, DeletePolicy, Every, Quota
+from daemon.mail.account import Cron, DeletePolicy, Every, First, Quota
 from daemon.retry import Backoff
 
 UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -33,6 +34,8 @@ _WAIT: Final = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
 _WAIT_PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
 _OCTETS: Final = re.compile(r"(\d+) ?([KMG]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 _QUOTA: Final = re.compile(r"(\d+)/([smhdw])", re.ASCII)
+_LANGUAGE: Final = re.compile(r"[a-z]{1,8}(-[a-z0-9]{1,8})*", re.IGNORECASE | re.ASCII)
+PROXY_SCHEMES: Final = ("socks5", "socks5h", "socks4", "http")
 _CRON_PART: Final = re.compile(r"(\*|[0-9a-z]+)(?:-([0-9a-z]+))?(?:/(\d+))?", re.ASCII)
 
 
@@ -113,8 +116,14 @@ def quotas(text: str) -> tuple[Quota, ...]:
 
 
 def delete_policy(text: str) -> DeletePolicy:
-    """Return the policy of `never`, `after_fetch`, or an age such as `14d`."""
+    """Return the policy of `never`, `after_fetch`, an age such as `14d`, or a size such as `above:500M`."""
     word = text.lower()
+    kind, colon, size = word.partition(":")
+    if kind.strip() == "above":
+        try:
+            return DeletePolicy(kind="above", octets=octets(size.strip()))
+        except ValueError as error:
+            raise ValueError("" if colon and size.strip() else "a size is missing: above:500M?") from error
     if word == "never":
         return DeletePolicy(kind="never")
     if word == "after_fetch":
@@ -122,8 +131,29 @@ def delete_policy(text: str) -> DeletePolicy:
     try:
         return DeletePolicy(kind="age", age=wait(word))
     except ValueError as error:
-        meant = closest(word, ("never", "after_fetch"))
+        meant = closest(kind, ("never", "after_fetch", "above:500M"))
         raise ValueError(f"did you mean {meant}?" if meant else str(error)) from error
+
+
+def first(text: str) -> First:
+    """Return what is fetched at the first contact: `all`, `new`, or `since:` an ISO date or time, in UTC unless it says another."""
+    kind, colon, moment = text.partition(":")
+    word, moment = kind.strip().lower(), moment.strip()
+    if word == "since":
+        if not moment:
+            raise ValueError("a date is missing: since:2026-01-01?")
+        try:
+            is_day = re.fullmatch(r"[0-9-]{8,10}", moment)
+            since = datetime.combine(date.fromisoformat(moment), time()) if is_day else datetime.fromisoformat(moment)
+            return First(
+                kind="since", since=since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
+            )
+        except (ValueError, OverflowError) as error:
+            raise ValueError("after since: comes an ISO date or UTC time, 2026-01-01 or 2026-01-01T12:00Z") from error
+    if not colon and word in ("all", "new"):
+        return First(kind="new" if word == "new" else "all")
+    meant = closest(word, ("all", "new", "since"))
+    raise ValueError(f"did you mean {meant}?" if meant and not colon else "")
 
 
 def poll(text: str) -> Every | Cron:
@@ -244,3 +274,31 @@ def command(text: str) -> tuple[str, ...]:
 def path(text: str) -> Path:
     """Return a path, with a leading `~` opened out."""
     return Path(text).expanduser()
+
+
+def language(text: str) -> str:
+    """Return a language tag of RFC 5646 (its letters, not its registry), or `*`, the server's choice (RFC 6856)."""
+    if text != "*" and not _LANGUAGE.fullmatch(text):
+        raise ValueError("a minus divides its parts" if "_" in text else "")
+    return text
+
+
+def proxy_url(text: str) -> str:
+    """Return a proxy's URL: a known scheme, a host and a port, perhaps a login. Messages show no part of it."""
+    scheme, colon, rest = text.partition("://")
+    if not colon:
+        raise ValueError("it has no ://")
+    if scheme.lower() not in PROXY_SCHEMES:
+        raise ValueError("what stands before :// is none of socks5, socks5h, socks4, http")
+    if re.search(r"[/?#\s]", rest.removesuffix("/")):
+        raise ValueError("nothing follows the port; / ? # and blanks in a password are written as %2F %3F %23 %20")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # its words may quote a password
+        raise ValueError("after the host comes a port from 1 to 65535") from None
+    if not host or not port:
+        raise ValueError("the host is missing" if not host else "the port is missing")
+    if scheme.lower() == "socks4" and parts.password:
+        raise ValueError("SOCKS 4 knows a user, but no password")
+    return text

@@ -5,28 +5,26 @@ go (SettingsInvalid, one line each: the variable, what it takes, what it has, an
 are mistakes too, since a misspelt setting that is silently ignored is the worst kind. No value of a secret is ever shown.
 Password files are not opened here: whoever only reads the archive may not be allowed to.
 
-`variables` names every one of them.
+`variables` names every one of them; `reader` finds each.
 """
 
 import os
-import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from daemon import errors, notation, variables
+from daemon import errors, variables
 from daemon.mail.account import Account, Pop3, Smtp
+from daemon.reader import Reader
 from daemon.retry import Backoff
 from daemon.wire.secret import SecretSource
 from daemon.wire.stream import Endpoint, Security
 
-T = TypeVar("T")
 DEFAULT_RETRY: Final = Backoff(first=timedelta(minutes=1), longest=timedelta(hours=4))
-_ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")  # two underscores divide the parts of a variable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +53,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".
     environ: the process's own when None.  dotenv: read if it is there; its values are taken literally (no `$` expansion).
     """
     environment = os.environ if environ is None else environ
-    reader = _Reader(environment, dotenv)
+    reader = Reader(environment, dotenv)
     names = reader.account_names()
     reader.note_unknown()
     default = Settings()
@@ -77,141 +75,10 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".
     return settings
 
 
-class _Reader:
-    """The variables, where each stands, and the mistakes found so far."""
-
-    def __init__(self, environment: Mapping[str, str], dotenv: Path | None) -> None:
-        """Merge the two sources; values that are empty are left out."""
-        self.mistakes: list[str] = []
-        self.credentials = environment.get("CREDENTIALS_DIRECTORY")
-        self.places: dict[str, str] = {}
-        self.values: dict[str, str] = {}
-        self.names: dict[str, None] = {}  # also of empty values: a misspelt name is worth a word whatever it holds
-        for name, value, place in _lines(dotenv, self.mistakes):
-            self._set(name, value, place)
-        for name, value in environment.items():
-            self._set(name, value, "")
-
-    def _set(self, name: str, value: str, place: str) -> None:
-        if not name.upper().startswith(variables.PREFIX):
-            return
-        self.names[name] = None
-        self.places[name] = place
-        self.values[name] = value
-        if not value.strip():
-            del self.values[name]
-
-    def take(self, prefix: str, variable: variables.Variable[T]) -> T | None:
-        """Read one variable; None when it is not set, or set wrongly (then the mistake is noted)."""
-        name = prefix + variable.name
-        if name not in self.values:
-            return None
-        text = self.values[name] if variable is variables.PASSWORD else self.values[name].strip()
-        try:
-            return variable.read(text)
-        except ValueError as error:
-            has = "" if variable.is_secret else f", not {_shown(text)}"
-            why = f" ({' '.join(str(error).split())})" if str(error) else ""
-            self.mistakes.append(f"{name}{self.places[name]} takes {variable.takes}{has}{why}")
-            return None
-
-    def missing(self, name: str, takes: str) -> None:
-        """Note a variable that must be set."""
-        if name not in self.values:
-            self.mistakes.append(f"{name} is missing; it takes {takes}")
-
-    def account_names(self) -> dict[str, str]:
-        """Return the accounts' names: in lower case, and as written."""
-        written: dict[str, dict[str, None]] = {}
-        for name in self.values:
-            account, rest = _split(name)
-            if rest in variables.ACCOUNT and _ACCOUNT_NAME.fullmatch(account):
-                written.setdefault(account.lower(), {})[account] = None
-        for account, spellings in written.items():
-            if len(spellings) > 1:
-                both = " and ".join(f"{variables.ACCOUNTS}{one}__…" for one in spellings)
-                self.mistakes.append(f"{both} are the same account, {account}; spell it in one way")
-        return {account: next(iter(spellings)) for account, spellings in written.items()}
-
-    def note_unknown(self) -> None:
-        """Note every POSTROOM_ name that is no setting, with the one that was probably meant."""
-        house = [one.name for one in variables.HOUSE]
-        for name in self.names:
-            account, rest = _split(name)
-            if name.removeprefix(variables.PREFIX) in house or name in variables.NOT_OURS:
-                continue
-            if rest not in variables.ACCOUNT:
-                meant = _meant(name)
-                hint = (
-                    f"did you mean {meant}?"
-                    if meant
-                    else f"an account's begin with {variables.ACCOUNTS}<NAME>__; see .env.example"
-                )
-                self.mistakes.append(f"{name}{self.places[name]} is no setting of postroom; {hint}")
-            elif not _ACCOUNT_NAME.fullmatch(account):
-                self.mistakes.append(
-                    f"{name}{self.places[name]}: an account's name is letters, digits and single underscores"
-                )
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Return the account's name and the rest of a variable's; both empty when it is not an account's."""
-    account, _, rest = (
-        name.removeprefix(variables.ACCOUNTS).partition("__") if name.startswith(variables.ACCOUNTS) else ("", "", "")
-    )
-    return account, rest
-
-
-def _lines(dotenv: Path | None, mistakes: list[str]) -> Iterable[tuple[str, str, str]]:
-    """Give (name, value, where) of a .env file; what can't be read is a mistake with its line number."""
-    if dotenv is None or not dotenv.is_file():
-        return
-    from dotenv.parser import parse_stream  # noqa: PLC0415 -- only where there is a file; dotenv_values() hides the line numbers
-
-    try:
-        with dotenv.open(encoding="utf-8-sig") as stream:
-            bindings = list(parse_stream(stream))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        mistakes.append(f"{dotenv} can't be read: {reason}")
-        return
-    for binding in bindings:
-        # A binding begins with the blank lines before it.
-        before = re.match(r"\s*", binding.original.string)
-        line = binding.original.line + (before[0].count("\n") if before else 0)
-        if binding.error or (binding.key is not None and binding.value is None):
-            if binding.error or (binding.key or "").upper().startswith(variables.PREFIX):
-                mistakes.append(
-                    f"{dotenv} line {line} can't be read; a line is NAME=value, with 'quotes' around a value with spaces or #"
-                )
-        elif binding.key is not None and binding.value is not None:
-            yield binding.key, binding.value, f" ({dotenv} line {line})"
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:77]}...")
-
-
-def _meant(name: str) -> str | None:
-    """Return the setting that a wrong name stands for: with single underscores or in lower case, or nearly so."""
-    account, rest = _split(name)
-    if account:
-        near = notation.closest(rest.upper(), variables.ACCOUNT)
-        return f"{variables.ACCOUNTS}{account}__{near}" if near else None
-    flat = re.sub(r"_+", "_", name.upper())
-    found = re.fullmatch(r"POSTROOM_ACCOUNTS?_(.+)", flat)
-    for rest in sorted(variables.ACCOUNT, key=len, reverse=True) if found else ():
-        of_account, _, end = found[1].rpartition("_" + rest.replace("__", "_")) if found else ("", "", "")
-        if of_account and not end:
-            return f"{variables.ACCOUNTS}{of_account}__{rest}"
-    near = notation.closest(flat.removeprefix(variables.PREFIX), [one.name for one in variables.HOUSE])
-    return variables.PREFIX + near if near else None
-
-
 # --- accounts -------------------------------------------------------------------------------------------------------
 
 
-def _account(reader: _Reader, name: str, written: str) -> Account:
+def _account(reader: Reader, name: str, written: str) -> Account:
     """Read one account; where there are mistakes the result is incomplete, and not used."""
     prefix = f"{variables.ACCOUNTS}{written}__"
     address = reader.take(prefix, variables.ADDRESS)
@@ -226,33 +93,56 @@ def _account(reader: _Reader, name: str, written: str) -> Account:
     return Account(name=name, address=address or "", pop3=pop3, smtp=smtp)
 
 
-def _pop3(reader: _Reader, prefix: str, address: str) -> Pop3 | None:
-    endpoint, password = _endpoint(reader, prefix, "POP3"), _password(reader, prefix, needed="the password")
+def _pop3(reader: Reader, prefix: str, address: str) -> Pop3 | None:
+    endpoint, username = _endpoint(reader, prefix, "POP3"), reader.take(prefix, variables.USERNAME) or address
+    auth = _auth(reader, prefix, "POP3")
+    password = _password(reader, prefix, username, needed="" if auth == variables.EXTERNAL else "the password")
     given = _given(
-        auth=reader.take(prefix, variables.AUTH["POP3"]),
+        auth=auth,
         poll=reader.take(prefix, variables.POLL),
+        first=reader.take(prefix, variables.FIRST),
         delete=reader.take(prefix, variables.DELETE),
+        deletes_per_session=reader.take(prefix, variables.DELETES_PER_SESSION),
         max_message_octets=reader.take(prefix, variables.MAX_MESSAGE_OCTETS),
+        oversize=reader.take(prefix, variables.OVERSIZE),
         max_messages_per_poll=reader.take(prefix, variables.MAX_MESSAGES_PER_POLL),
+        max_octets_per_poll=reader.take(prefix, variables.MAX_OCTETS_PER_POLL),
+        language=reader.take(prefix, variables.LANGUAGE),
     )
-    username = reader.take(prefix, variables.USERNAME) or address
-    return Pop3(endpoint=endpoint, username=username, password=password, **given) if endpoint and password else None
+    if given.get("oversize") == "headers":
+        reader.missing(
+            prefix + variables.MAX_MESSAGE_OCTETS.name, f"{variables.MAX_MESSAGE_OCTETS.takes}, for OVERSIZE=headers"
+        )
+    return Pop3(endpoint=endpoint, username=username, password=password, **given) if endpoint else None
 
 
-def _smtp(reader: _Reader, prefix: str, address: str) -> Smtp | None:
+def _smtp(reader: Reader, prefix: str, address: str) -> Smtp | None:
     endpoint, username = _endpoint(reader, prefix, "SMTP"), reader.take(prefix, variables.USERNAME)
-    password = _password(reader, prefix, needed="the password of USERNAME" if username else "")
+    auth = _auth(reader, prefix, "SMTP")
+    needed = "the password of USERNAME" if username and auth != variables.EXTERNAL else ""
+    password = _password(reader, prefix, username or address, needed=needed)
     given = _given(
-        auth=reader.take(prefix, variables.AUTH["SMTP"]),
+        auth=auth,
         max_connections=reader.take(prefix, variables.MAX_CONNECTIONS),
         budget=reader.take(prefix, variables.BUDGET),
+        password=password,
     )
-    if password is not None:
-        given |= {"username": username or address, "password": password}
+    if password is not None or auth == variables.EXTERNAL:
+        given |= {"username": username or address}
     return Smtp(endpoint=endpoint, **given) if endpoint else None
 
 
-def _endpoint(reader: _Reader, prefix: str, kind: str) -> Endpoint | None:
+def _auth(reader: Reader, prefix: str, kind: str) -> str | None:
+    """Return how to log in; the client certificate, where it is the login, must be there."""
+    auth = reader.take(prefix, variables.AUTH[kind])
+    if auth == variables.EXTERNAL:
+        reader.missing(
+            prefix + variables.CLIENT_CERTIFICATE.name, f"{variables.CLIENT_CERTIFICATE.takes}, for AUTH=external"
+        )
+    return auth
+
+
+def _endpoint(reader: Reader, prefix: str, kind: str) -> Endpoint | None:
     host, port = reader.take(prefix, variables.HOST), reader.take(prefix, variables.PORT)
     reader.missing(prefix + variables.HOST.name, variables.HOST.takes)
     written = reader.take(prefix, variables.SECURITY)
@@ -260,7 +150,11 @@ def _endpoint(reader: _Reader, prefix: str, kind: str) -> Endpoint | None:
         Security(written) if written else variables.SECURITY_OF_PORT.get(port or 0, variables.SECURITY_DEFAULT[kind])
     )
     ca_file, fingerprint = reader.take(prefix, variables.CA_FILE), reader.take(prefix, variables.FINGERPRINT)
-    timeout_seconds = reader.take(prefix, variables.TIMEOUT)
+    certificate, key = reader.take(prefix, variables.CLIENT_CERTIFICATE), reader.take(prefix, variables.CLIENT_KEY)
+    if key is not None:
+        takes = f"{variables.CLIENT_CERTIFICATE.takes}, for CLIENT_KEY"
+        reader.missing(prefix + variables.CLIENT_CERTIFICATE.name, takes)
+    proxy, timeout_seconds = reader.take(prefix, variables.PROXY), reader.take(prefix, variables.TIMEOUT)
     if host is None:
         return None
     return Endpoint(
@@ -269,33 +163,35 @@ def _endpoint(reader: _Reader, prefix: str, kind: str) -> Endpoint | None:
         security=security,
         ca_file=ca_file,
         fingerprint=fingerprint,
+        client_certificate=_credential(reader, certificate),
+        client_key=_credential(reader, key),
+        proxy=proxy,
         timeout_seconds=timeout_seconds or 60.0,
     )
 
 
-def _password(reader: _Reader, prefix: str, *, needed: str) -> SecretSource | None:
-    """Return where the password is; more than one place is a mistake, none is one where it is `needed`.
-
-    A relative file is a credential where systemd gives some (systemd.exec(5), LoadCredential=).
-    """
-    places = [
-        prefix + one.name
-        for one in (variables.PASSWORD, variables.PASSWORD_FILE, variables.PASSWORD_COMMAND)
-        if prefix + one.name in reader.values
-    ]
-    value, file, command = (
-        reader.take(prefix, variables.PASSWORD),
-        reader.take(prefix, variables.PASSWORD_FILE),
-        reader.take(prefix, variables.PASSWORD_COMMAND),
+def _password(reader: Reader, prefix: str, username: str, *, needed: str) -> SecretSource | None:
+    """Return where the password is; more than one place is a mistake, none is one where it is `needed`."""
+    places = [prefix + one.name for one in variables.PASSWORDS if prefix + one.name in reader.values]
+    given = _given(
+        value=reader.take(prefix, variables.PASSWORD),
+        file=_credential(reader, reader.take(prefix, variables.PASSWORD_FILE)),
+        command=reader.take(prefix, variables.PASSWORD_COMMAND),
+        keyring=reader.take(prefix, variables.PASSWORD_KEYRING),
     )
     if len(places) > 1:
         reader.mistakes.append(f"{' and '.join(places)} are set; set one of them")
     if not places and needed:
-        reader.missing(prefix + variables.PASSWORD.name, f"{needed} (or set PASSWORD_FILE or PASSWORD_COMMAND instead)")
-    if file is not None and reader.credentials:
-        file = Path(reader.credentials) / file  # an absolute path stays as it is
-    given = _given(value=value, file=file, command=command)
-    return SecretSource(**given) if len(given) == 1 else None
+        others = "PASSWORD_FILE, PASSWORD_COMMAND or PASSWORD_KEYRING"
+        reader.missing(prefix + variables.PASSWORD.name, f"{needed} (or set {others} instead)")
+    if len(given) != 1:
+        return None
+    return SecretSource(**given, username=username if "keyring" in given else None)
+
+
+def _credential(reader: Reader, file: Path | None) -> Path | None:
+    """Return the file; a relative one is a credential where systemd gives some (systemd.exec(5), LoadCredential=)."""
+    return Path(reader.credentials) / file if file is not None and reader.credentials else file
 
 
 def _given(**values: Any) -> dict[str, Any]:

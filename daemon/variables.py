@@ -33,11 +33,14 @@ SECURITY_OF_PORT: Final = {
     25: Security.STARTTLS,
 }
 SECURITY_DEFAULT: Final = {"POP3": Security.TLS, "SMTP": Security.STARTTLS}
+EXTERNAL: Final = (
+    "external"  # the login by the client certificate, the only one without a password (RFC 4422, appendix A)
+)
 SASL_NAMES: Final = tuple(name.lower() for name in sasl.MECHANISMS)
-AUTH_NAMES: Final = {
+AUTH_NAMES: Final = {  # user: USER and PASS
     "POP3": (sasl.AUTO, "user", "apop", *SASL_NAMES),
     "SMTP": (sasl.AUTO, *SASL_NAMES),
-}  # user: USER and PASS
+}
 
 T = TypeVar("T")
 
@@ -94,20 +97,42 @@ PASSWORD_FILE: Final = Variable("PASSWORD_FILE", "a file whose first line is the
 PASSWORD_COMMAND: Final = Variable(
     "PASSWORD_COMMAND", "a command that prints the password", notation.command, is_secret=True
 )
+PASSWORD_KEYRING: Final = Variable(
+    "PASSWORD_KEYRING", "a service name in the keyring, where USERNAME's password is", str
+)
 CA_FILE: Final = Variable("CA_FILE", "a readable PEM file of CA certificates", _readable)
 FINGERPRINT: Final = Variable("FINGERPRINT", "the certificate's SHA-256 in 64 hexadecimal digits", notation.fingerprint)
+CLIENT_CERTIFICATE: Final = Variable("CLIENT_CERTIFICATE", "a PEM file of our own certificate", notation.path)
+CLIENT_KEY: Final = Variable("CLIENT_KEY", "a PEM file of CLIENT_CERTIFICATE's key", notation.path)
+PROXY: Final = Variable(
+    "PROXY",
+    "socks5://HOST:PORT, socks4:// or http://, with USER:PASSWORD@ if need be",
+    notation.proxy_url,
+    is_secret=True,
+)
 TIMEOUT: Final = Variable("TIMEOUT", "seconds of silence, like 60", notation.seconds)
 POLL: Final = Variable("POLL", "an interval like 5m, or five cron fields in UTC like */5 * * * *", notation.poll)
-DELETE: Final = Variable("DELETE", "never, after_fetch, or an age like 14d", notation.delete_policy)
+DELETE: Final = Variable(
+    "DELETE", "never, after_fetch, an age like 14d, or a size like above:500M", notation.delete_policy
+)
+FIRST: Final = Variable("FIRST", "all, new, or a day like since:2026-01-01", notation.first)
 MAX_MESSAGE_OCTETS: Final = Variable("MAX_MESSAGE_OCTETS", "a size like 26214400 or 25M", notation.octets)
+OVERSIZE: Final = _words("OVERSIZE", "skip", "headers")
 MAX_MESSAGES_PER_POLL: Final = _number("MAX_MESSAGES_PER_POLL", "a number of messages", 1, LARGEST_INT)
+MAX_OCTETS_PER_POLL: Final = Variable("MAX_OCTETS_PER_POLL", "a size like 104857600 or 100M", notation.octets)
+DELETES_PER_SESSION: Final = _number("DELETES_PER_SESSION", "a number of messages", 1, LARGEST_INT)
+LANGUAGE: Final = Variable("LANGUAGE", "a language tag, like de or pt-BR", notation.language)
 MAX_CONNECTIONS: Final = _number("MAX_CONNECTIONS", "a number of connections", 1, 100)
 BUDGET: Final = Variable("BUDGET", "letters a period, like 10/s,500/h,2000/d", notation.quotas)
 AUTH: Final = {kind: _words("AUTH", *words) for kind, words in AUTH_NAMES.items()}
-_SERVER: Final = (HOST, PORT, SECURITY, USERNAME, PASSWORD, PASSWORD_FILE, PASSWORD_COMMAND)
-_SESSION: Final = (CA_FILE, FINGERPRINT, TIMEOUT)
+PASSWORDS: Final[tuple[Variable[Any], ...]] = (PASSWORD, PASSWORD_FILE, PASSWORD_COMMAND, PASSWORD_KEYRING)
+_SERVER: Final[tuple[Variable[Any], ...]] = (HOST, PORT, SECURITY, USERNAME, *PASSWORDS)
+_SESSION: Final[tuple[Variable[Any], ...]] = (CA_FILE, FINGERPRINT, CLIENT_CERTIFICATE, CLIENT_KEY, PROXY, TIMEOUT)
+_FETCHING: Final[tuple[Variable[Any], ...]] = (
+    POLL, FIRST, DELETE, DELETES_PER_SESSION, MAX_MESSAGE_OCTETS, OVERSIZE, MAX_MESSAGES_PER_POLL, MAX_OCTETS_PER_POLL, LANGUAGE
+)  # fmt: skip
 SERVERS: Final[Mapping[str, tuple[Variable[Any], ...]]] = {
-    "POP3": (*_SERVER, AUTH["POP3"], *_SESSION, POLL, DELETE, MAX_MESSAGE_OCTETS, MAX_MESSAGES_PER_POLL),
+    "POP3": (*_SERVER, AUTH["POP3"], *_SESSION, *_FETCHING),
     "SMTP": (*_SERVER, AUTH["SMTP"], *_SESSION, MAX_CONNECTIONS, BUDGET),
 }
 ACCOUNT: Final = (ADDRESS.name, *(f"{kind}__{one.name}" for kind, variables in SERVERS.items() for one in variables))

@@ -28,7 +28,8 @@ ARROWS: Final[dict[str, set[str]]] = {
     "pop3": {"mail", "wire", "errors"},
     "smtp": {"mail", "wire", "errors"},
     "store": {"mail", "wire", "errors"},
-    "settings": {"variables", "notation", *NOUNS},
+    "settings": {"reader", "variables", "notation", *NOUNS},
+    "reader": {"variables", "notation"},
     "variables": {"notation", *NOUNS},
     "notation": NOUNS,
     "trace": {"wire", "errors"},
@@ -48,10 +49,13 @@ SOLE_IMPORTERS: Final = {
     "apscheduler": {"schedule"},
     "click": {"cli"},
     "rich": {"cli"},
-    "dotenv": {"settings"},
+    "dotenv": {"reader"},
     "selectolax": {"mail"},
     "sqlite3": set(),  # of two SQLites in one process, one takes the other's locks when it closes the file
     "ssl": {"wire", "demo"},
+    "socket": {"wire", "demo", "service", "store"},  # service: what systemd is told; store: the host's name, in a lease
+    "python_socks": {"wire"},
+    "keyring": {"wire"},
     "logging": {"trace"},  # for what APScheduler and others say
     "smtplib": set(),
     "poplib": set(),

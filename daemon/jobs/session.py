@@ -54,8 +54,9 @@ def relay(
 ) -> Iterator[Relay]:
     """Open a session with the relay, logged in where the settings have a login."""
     credentials = None
-    if smtp.username is not None and smtp.password is not None:
-        credentials = Credentials(username=smtp.username, secret=smtp.password.read())
+    if smtp.username is not None:
+        secret = smtp.password.read() if smtp.password else Secret("")
+        credentials = Credentials(username=smtp.username, secret=secret)
     with context.sessions.watching() as opened:
         connected = Relay.connect(
             smtp.endpoint,

@@ -111,7 +111,7 @@ class Pop3:
 class Smtp:
     """Where letters go.
 
-    username and password: both given, or both None: a relay that asks for no login.  budget: all quotas hold at once.
+    username and password: both None for a relay that asks for no login; password alone for AUTH EXTERNAL.  budget: all quotas hold at once.
     """
 
     endpoint: Endpoint

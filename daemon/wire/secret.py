@@ -1,4 +1,4 @@
-"""A secret that can't be shown by accident, and where secrets come from: a value, a file's first line, a command's.
+"""A secret that can't be shown by accident, and where secrets come from: a value, a file's first line, a command's, a keyring.
 
 A secret is read anew for each session, so that a rotated password needs no restart. Raises SecretUnavailable with what to
 do about it. Never logs, never keeps a secret longer than its caller does, never runs a shell.
@@ -57,26 +57,34 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretSource:
-    """Where a secret is; exactly one of the three is given.
+    """Where a secret is; exactly one of value, file, command and keyring is given.
 
-    command: words, run without a shell; the first line that it prints is the secret.
+    command: words, run without a shell; the first line that it prints is the secret.  keyring: the name of a service, under
+    which the keyring of the system has an entry for `username`, which is given with it, and only then.
     """
 
     value: Secret | None = None
     file: Path | None = None
     command: tuple[str, ...] | None = None
+    keyring: str | None = None
+    username: str | None = None
 
     def __post_init__(self) -> None:
         """Hold the caller to one place."""
-        if sum(one is not None for one in (self.value, self.file, self.command)) != 1 or self.command == ():
-            raise ValueError("a secret comes from one place: a value, a file, or a command")
+        places = (self.value, self.file, self.command, self.keyring)
+        if sum(one is not None for one in places) != 1 or self.command == ():
+            raise ValueError("a secret comes from one place: a value, a file, a command, or a keyring")
+        if (self.keyring is None) != (self.username is None):
+            raise ValueError("a user name belongs to a keyring's service, and only there")
 
     def read(self) -> Secret:
-        """Return the secret as it is now; SecretUnavailable says which file or command failed, and how."""
+        """Return the secret as it is now; SecretUnavailable says which place failed, and how."""
         if self.value is not None:
             return self.value
         if self.file is not None:
             return _read_file(self.file)
+        if self.keyring is not None:
+            return _ask(self.keyring, self.username or "")
         return _run(self.command or ())
 
 
@@ -100,6 +108,30 @@ def _read_file(path: Path) -> Secret:
         reason = getattr(error, "strerror", None) or str(error)
         raise SecretUnavailable(f"password file {path}: {reason}") from error
     return _first_line(octets, f"password file {path}")
+
+
+def _ask(service: str, username: str) -> Secret:
+    """Ask the keyring of the system: Secret Service, KWallet, or what keyring's own settings name."""
+    origin = f"keyring entry {service!r} of {username!r}"
+    try:
+        import keyring  # noqa: PLC0415 -- an extra, and slow to load
+        import keyring.errors  # noqa: PLC0415
+    except ImportError as error:
+        raise SecretUnavailable(f"{origin}: the keyring library is missing; pip install 'postroom[keyring]'") from error
+    try:
+        found = keyring.get_password(service, username)
+    except keyring.errors.NoKeyringError as error:
+        raise SecretUnavailable(
+            f"{origin}: there is no keyring for this user on this machine; start one, or set PASSWORD_FILE instead"
+        ) from error
+    except keyring.errors.KeyringLocked as error:
+        raise SecretUnavailable(f"{origin}: the keyring is locked; unlock it, or set PASSWORD_FILE instead") from error
+    except (keyring.errors.KeyringError, OSError, RuntimeError) as error:
+        detail = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise SecretUnavailable(f"{origin}: the keyring failed: {detail}") from error
+    if not found:
+        raise SecretUnavailable(f"{origin}: there is no such entry; make one: keyring set {service} {username}")
+    return Secret(found)
 
 
 def _run(command: tuple[str, ...]) -> Secret:

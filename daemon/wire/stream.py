@@ -1,63 +1,28 @@
-"""The one place with sockets: connect, TLS, send, receive, deadlines, and the transcript's lines.
+"""An open connection: TLS, send, receive, deadlines, and the transcript's lines. `dial` makes it, `tls` says what is trusted.
 
 Every wait ends: after `timeout_seconds` without an octet, at the session's deadline, or when another thread calls `abort`.
-TLS is 1.2 or newer, verified against the CA (the system's, or `ca_file`) and the host name, or against a pinned fingerprint.
 
 Raises WireError kinds, each message one line that begins with host:port and says what to do; Stopped after `abort`.
 Never interprets what goes through, never logs: lines go to the Transcript that the caller gave.
 """
 
-import hashlib
-import hmac
 import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from pathlib import Path
 from typing import Final, Self
 
 from daemon import errors
+from daemon.wire import dial, tls
+from daemon.wire.endpoint import Endpoint, Security
 from daemon.wire.transcript import Transcript
+
+__all__ = ["Endpoint", "Security", "Stream"]
 
 RECEIVE_OCTETS: Final = 256 * 1024  # octets a receive at most: few calls for large mail, small beside a batch
 SEND_OCTETS: Final = 256 * 1024  # octets a send: each has the whole timeout, so that a slow line is no dead one
 QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
-ADDRESS_SECONDS: Final = 20.0  # for one of several addresses: a black hole must not use up the patience for the others
-
-
-class Security(StrEnum):
-    """How a session is protected; also what the operator writes."""
-
-    TLS = "tls"
-    STARTTLS = "starttls"
-    PLAINTEXT = "plaintext"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where a server is and what it must prove.
-
-    fingerprint: SHA-256 of the certificate in hexadecimal, colons allowed; replaces the CA.  timeout_seconds: of silence.
-    client_certificate: PEM file, shown to a server that asks; its key in client_key, or in the same file.
-    proxy: URL of the proxy to go through, `socks5://host:1080` or `http://user:password@host:3128`; never shown.
-    """
-
-    host: str
-    port: int
-    security: Security
-    ca_file: Path | None = None
-    fingerprint: str | None = None
-    timeout_seconds: float = 60.0
-    client_certificate: Path | None = None
-    client_key: Path | None = None
-    proxy: str | None = field(default=None, repr=False)
-
-    def __str__(self) -> str:
-        """`host:port`, as messages begin."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Stream:
@@ -94,18 +59,19 @@ class Stream:
         progress: Callable[[], None] | None = None,
         opened: "Callable[[Stream], None] | None" = None,
     ) -> Self:
-        """Try every address of the host; with Security.TLS shake hands at once.
+        """Try every address of the host, or go through its proxy; with Security.TLS shake hands at once.
 
         deadline: a value of time.monotonic that no wait of this stream outlives.  progress: called whenever octets moved.
         opened: given the stream before its first wait, so that another thread can `abort` it also during the handshake.
         """
-        connected = _connected(endpoint, deadline)
+        connected = dial.connected(endpoint, deadline)
         try:
             stream = cls(connected, endpoint, transcript=transcript, deadline=deadline, progress=progress)
         except OSError as error:  # reset between connect and here
             connected.close()
-            raise errors.ConnectionLost(f"{endpoint}: the connection was lost at once ({_reason(error)})") from error
-        transcript.noted(f"connected to {endpoint.host} ({stream.peer})")
+            raise errors.ConnectionLost(f"{endpoint}: the connection was lost at once ({tls.reason(error)})") from error
+        way = "through the proxy " if endpoint.proxy is not None else ""
+        transcript.noted(f"connected to {endpoint.host} ({way}{stream.peer})")
         try:
             if opened is not None:
                 opened(stream)
@@ -120,7 +86,7 @@ class Stream:
 
     @property
     def peer(self) -> str:
-        """The server's address, `ip:port`."""
+        """The server's address, `ip:port`; the proxy's where there is one."""
         host, port = self._address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -136,7 +102,9 @@ class Stream:
 
     @property
     def is_loopback(self) -> bool:
-        """True when nobody is between us and the server."""
+        """True when nobody is between us and the server; a proxy is somebody, wherever it is."""
+        if self.endpoint.proxy is not None:
+            return False
         address = ipaddress.ip_address(self._address[0].partition("%")[0])
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             return address.ipv4_mapped.is_loopback
@@ -156,45 +124,23 @@ class Stream:
     def start_tls(self) -> None:
         """Shake hands and verify; whoever calls this has seen to it that nothing received is left unread."""
         endpoint = self.endpoint
-        context = _tls_context(endpoint)
+        context = tls.context(endpoint)
         try:
             # The handshake is a step of its own, so that `abort` finds the socket that it waits on.
+            # server_hostname: SNI (RFC 6066), and the name that the certificate must have; an IP literal is no SNI, but checked.
             wrapped = context.wrap_socket(self._socket, server_hostname=endpoint.host, do_handshake_on_connect=False)
             self._socket = wrapped
             self._allow(None)
             wrapped.do_handshake()
-        except ssl.SSLCertVerificationError as error:
-            raise errors.CertificateRejected(
-                f"{endpoint}: the certificate is not accepted: {error.verify_message or error.reason}; "
-                "set CA_FILE to the CA that signed it, or FINGERPRINT to its SHA-256"
-            ) from error
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            raise self._translated(error, "during the TLS handshake") from error
         except ssl.SSLError as error:
-            raise self._tls_failed(error) from error
+            raise self._stopped() if self._aborted else tls.failed(endpoint, error) from error
         except (OSError, ValueError) as error:
             raise self._translated(error, "during the TLS handshake") from error
-        if endpoint.fingerprint is not None:
-            self._check_fingerprint(endpoint.fingerprint, wrapped.getpeercert(binary_form=True) or b"")
+        tls.check_pin(endpoint, wrapped.getpeercert(binary_form=True) or b"")
         self.transcript.noted(f"{self.tls_version} is on")
         self._progress()
-
-    def _check_fingerprint(self, pinned: str, certificate: bytes) -> None:
-        found = hashlib.sha256(certificate).hexdigest()
-        if not hmac.compare_digest(pinned.replace(":", "").lower().encode(), found.encode()):
-            raise errors.CertificateRejected(
-                f"{self.endpoint}: the certificate's SHA-256 is {found}, not the one in FINGERPRINT; "
-                "if the server has a new certificate, set FINGERPRINT to it, else somebody is in between"
-            )
-
-    def _tls_failed(self, error: ssl.SSLError) -> errors.PostroomError:
-        if self._aborted or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return self._translated(error, "during the TLS handshake")
-        reason = error.reason or str(error)
-        hint = "check PORT and SECURITY"
-        if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"):
-            hint = "the server does not speak TLS there: check PORT, or set SECURITY to starttls"
-        elif "PROTOCOL" in reason or "VERSION" in reason:
-            hint = "the server has no TLS 1.2 or newer; it needs an update"
-        return errors.TlsFailed(f"{self.endpoint}: no TLS: {reason.replace('_', ' ').lower()}; {hint}")
 
     # --- octets -----------------------------------------------------------------------------------------------------
 
@@ -293,53 +239,6 @@ class Stream:
             return self._stopped()
         if isinstance(error, TimeoutError):
             return self._timed_out()
-        return errors.ConnectionLost(f"{self.endpoint}: the connection was lost {moment} ({_reason(error)})")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.replace("_", " ").lower()
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
-
-
-def _connected(endpoint: Endpoint, deadline: float | None) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise errors.Unreachable(
-            f"{endpoint}: the host name can't be resolved ({_reason(error)}); check HOST and DNS"
-        ) from error
-    except (OSError, ValueError) as error:  # ValueError: a name that IDNA can't encode
-        raise errors.Unreachable(f"{endpoint}: this is no host name ({_reason(error)}); check HOST") from error
-    patience = endpoint.timeout_seconds if len(found) == 1 else min(endpoint.timeout_seconds, ADDRESS_SECONDS)
-    failures: list[str] = []
-    for family, kind, protocol, _canonical, address in found:
-        wait_seconds = patience if deadline is None else min(patience, deadline - time.monotonic())
-        if wait_seconds <= 0:
-            raise errors.TimedOut(f"{endpoint}: the session used up its time before a connection was made")
-        opened: socket.socket | None = None
-        try:
-            opened = socket.socket(family, kind, protocol)
-            opened.settimeout(wait_seconds)
-            opened.connect(address)
-        except OSError as error:
-            if opened is not None:
-                opened.close()
-            failures.append(f"{address[0]}: {_reason(error)}")
-        else:
-            return opened
-    raise errors.Unreachable(
-        f"{endpoint}: no connection ({'; '.join(failures)}); check HOST and PORT, and that the server is up"
-    )
-
-
-def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=None if endpoint.ca_file is None else str(endpoint.ca_file))
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise errors.TlsFailed(f"{endpoint}: CA_FILE {endpoint.ca_file} can't be used ({_reason(error)})") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if endpoint.fingerprint is not None:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+        if isinstance(error, ssl.SSLError) and tls.is_about_us(error):  # TLS 1.3 says so after the handshake
+            return tls.failed(self.endpoint, error)
+        return errors.ConnectionLost(f"{self.endpoint}: the connection was lost {moment} ({tls.reason(error)})")

@@ -1,14 +1,14 @@
 """How people write values: each spelling, and each slip with what is said about it."""
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon import notation
-from daemon.mail.account import Cron, DeletePolicy, Every, Quota
+from daemon.mail.account import Cron, DeletePolicy, Every, First, Quota
 from daemon.retry import Backoff
 
 
@@ -100,6 +100,9 @@ def test_a_delete_policy_is_a_word_or_an_age() -> None:
     assert DeletePolicy(kind="never") == notation.delete_policy("Never")
     assert DeletePolicy(kind="after_fetch") == notation.delete_policy("after_fetch")
     assert DeletePolicy(kind="age", age=timedelta(days=14)) == notation.delete_policy("14d")
+    assert DeletePolicy(kind="above", octets=500 * 1024**2) == notation.delete_policy("above: 500 MB")
+    with pytest.raises(ValueError, match="a size is missing"):
+        notation.delete_policy("above:")
     with pytest.raises(ValueError, match=r"did you mean after_fetch\?"):
         notation.delete_policy("after-fetch")
     with pytest.raises(ValueError, match="a unit is missing: 14s, 14m, 14h or 14d"):
@@ -223,6 +226,54 @@ def test_a_word_of_a_choice_is_found_by_its_letters() -> None:
         notation.choice("failure", ("off", "failures", "all"))
 
 
+def test_a_first_contact_is_a_word_or_a_moment() -> None:
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    assert [First(kind="all"), First(kind="new")] == [notation.first("ALL"), notation.first("new")]
+    for text in ("since:2026-01-01", "Since: 20260101", "since:2026-01-01T00:00", "since:2026-01-01T01:00+01:00"):
+        assert First(kind="since", since=day) == notation.first(text), text
+    for text, says in (("since", "date is missing"), ("since:yesterday", "ISO date"), ("nwe", "did you mean new")):
+        with pytest.raises(ValueError, match=says):
+            notation.first(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "socks5://h:1",
+        "SOCKS5h://u:p%40%2F@h:1080/",
+        "socks4://u@10.0.0.1:1080",
+        "http://u:p@[::1]:3128",
+    ],
+)
+def test_a_proxy_is_a_url_with_a_port(text: str) -> None:
+    assert text == notation.proxy_url(text)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        ("no ://", "proxy:1080"),
+        ("none of socks5", "https://s3cret@h:1"),
+        ("port is missing", "http://u:s3cret@h"),
+        ("a port from 1", "http://u:s3cret@h:99999"),
+        ("host is missing", "http://s3cret@:1"),
+        ("follows the port", "http://h:1/s3cret"),
+        ("follows the port", "socks5://u:s3/cret@h:1"),
+        ("no password", "socks4://u:s3cret@h:1"),
+    ],
+)
+def test_a_wrong_proxy_is_told_without_its_login(expected: str, text: str) -> None:
+    with pytest.raises(ValueError, match=expected) as caught:
+        notation.proxy_url(text)
+    assert "cret" not in str(caught.value)
+
+
+def test_a_language_is_a_tag() -> None:
+    assert ["de", "pt-BR", "*"] == [notation.language(text) for text in ("de", "pt-BR", "*")]
+    with pytest.raises(ValueError, match="minus"):
+        notation.language("pt_BR")
+
+
 @given(st.text(max_size=40))
 def test_any_text_is_a_value_or_a_value_error(text: str) -> None:
     """No reader lets another exception out, whatever a person types."""
@@ -240,6 +291,9 @@ def test_any_text_is_a_value_or_a_value_error(text: str) -> None:
         notation.host,
         notation.fingerprint,
         notation.command,
+        notation.first,
+        notation.language,
+        notation.proxy_url,
     )
     for read in readers:
         with suppress(ValueError):

@@ -1,13 +1,14 @@
 """Settings: sources, defaults, and a line for each mistake."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from daemon import errors, settings, variables
-from daemon.mail.account import Cron, DeletePolicy, Every
+from daemon.mail.account import Cron, DeletePolicy, Every, First
 from daemon.retry import Backoff
+from daemon.wire.secret import SecretSource
 from daemon.wire.stream import Security
 from tests.secrets_used import PASSWORD
 
@@ -113,6 +114,64 @@ def test_everything_of_pop3_can_be_set(tmp_path: Path) -> None:
         got.max_message_octets,
         got.max_messages_per_poll,
     )
+
+
+def test_what_a_visit_takes_and_leaves_can_be_set() -> None:
+    pop3 = "POSTROOM_ACCOUNTS__WORK__POP3__"
+    given = {
+        "FIRST": "since:2026-01-01",
+        "DELETE": "above:500M",
+        "DELETES_PER_SESSION": "100",
+        "MAX_MESSAGE_OCTETS": "50M",
+        "OVERSIZE": "headers",
+        "MAX_OCTETS_PER_POLL": "1G",
+        "LANGUAGE": "pt-BR",
+    }
+    got = load(POP3_ONLY | {pop3 + name: value for name, value in given.items()}).accounts["work"].pop3
+    assert got is not None
+    assert First(kind="since", since=datetime(2026, 1, 1, tzinfo=UTC)) == got.first
+    assert DeletePolicy(kind="above", octets=500 * 1024**2) == got.delete
+    assert (100, "headers", 1024**3, "pt-BR") == (
+        got.deletes_per_session,
+        got.oversize,
+        got.max_octets_per_poll,
+        got.language,
+    )
+
+
+@pytest.mark.parametrize("kind", ["POP3", "SMTP"])
+def test_how_a_server_is_reached_can_be_set(kind: str) -> None:
+    prefix = f"POSTROOM_ACCOUNTS__W__{kind}__"
+    given = {
+        "HOST": "h",
+        "PASSWORD_KEYRING": "mail",
+        "CLIENT_CERTIFICATE": "/etc/own.pem",
+        "CLIENT_KEY": "own.key",
+        "PROXY": f"socks5://anna:{PASSWORD}@proxy.example:1080",
+    }
+    environ = {f"{prefix}{name}": value for name, value in given.items()} | {"POSTROOM_ACCOUNTS__W__ADDRESS": "a@b.c"}
+    loaded = load(environ | {"CREDENTIALS_DIRECTORY": "/run/credentials"})
+    account = loaded.accounts["w"]
+    server = account.pop3 or account.smtp
+    assert server is not None
+    assert (Path("/etc/own.pem"), Path("/run/credentials/own.key"), given["PROXY"]) == (
+        server.endpoint.client_certificate,
+        server.endpoint.client_key,
+        server.endpoint.proxy,
+    )
+    assert SecretSource(keyring="mail", username="a@b.c") == server.password
+    assert PASSWORD not in repr(loaded)
+
+
+@pytest.mark.parametrize("kind", ["POP3", "SMTP"])
+def test_a_client_certificate_may_be_the_whole_login(kind: str) -> None:
+    prefix = f"POSTROOM_ACCOUNTS__W__{kind}__"
+    given = {"HOST": "h", "AUTH": "external", "CLIENT_CERTIFICATE": "own.pem"}
+    environ = {f"{prefix}{name}": value for name, value in given.items()} | {"POSTROOM_ACCOUNTS__W__ADDRESS": "a@b.c"}
+    account = load(environ).accounts["w"]
+    server = account.pop3 or account.smtp
+    assert server is not None
+    assert ("external", "a@b.c", None) == (server.auth, server.username, server.password)
 
 
 @pytest.mark.parametrize(
@@ -320,8 +379,36 @@ WORK = "POSTROOM_ACCOUNTS__WORK__"
             POP3_ONLY | {f"{WORK}POP3__PASSWORD_FILE": "x"},
         ),
         (
-            f"{WORK}POP3__PASSWORD is missing; it takes the password (or set PASSWORD_FILE or PASSWORD_COMMAND instead)",
+            f"{WORK}POP3__PASSWORD is missing; it takes the password (or set PASSWORD_FILE, PASSWORD_COMMAND or PASSWORD_KEYRING instead)",
             POP3_ONLY | {f"{WORK}POP3__PASSWORD": ""},
+        ),
+        (
+            f"{WORK}POP3__FIRST takes all, new, or a day like since:2026-01-01, not 'since' (a date is missing: since:2026-01-01?)",
+            POP3_ONLY | {f"{WORK}POP3__FIRST": "since"},
+        ),
+        (
+            f"{WORK}POP3__DELETE takes never, after_fetch, an age like 14d, or a size like above:500M, not 'above' (a size is missing: above:500M?)",
+            POP3_ONLY | {f"{WORK}POP3__DELETE": "above"},
+        ),
+        (
+            f"{WORK}POP3__CLIENT_CERTIFICATE is missing; it takes a PEM file of our own certificate, for CLIENT_KEY",
+            POP3_ONLY | {f"{WORK}POP3__CLIENT_KEY": "own.key"},
+        ),
+        (
+            f"{WORK}POP3__CLIENT_CERTIFICATE is missing; it takes a PEM file of our own certificate, for AUTH=external",
+            POP3_ONLY | {f"{WORK}POP3__AUTH": "external", f"{WORK}POP3__PASSWORD": ""},
+        ),
+        (
+            f"{WORK}POP3__MAX_MESSAGE_OCTETS is missing; it takes a size like 26214400 or 25M, for OVERSIZE=headers",
+            POP3_ONLY | {f"{WORK}POP3__OVERSIZE": "headers"},
+        ),
+        (
+            f"{WORK}POP3__PASSWORD and {WORK}POP3__PASSWORD_KEYRING are set; set one of them",
+            POP3_ONLY | {f"{WORK}POP3__PASSWORD_KEYRING": "x"},
+        ),
+        (
+            f"{WORK}POP3__PROXY takes socks5://HOST:PORT, socks4:// or http://, with USER:PASSWORD@ if need be (the port is missing)",
+            POP3_ONLY | {f"{WORK}POP3__PROXY": f"socks5://anna:{PASSWORD}@proxy.example"},
         ),
         (
             f"{WORK}POP3__HOST is missing; it takes a host name or an IP address, like pop.example.org",
@@ -336,7 +423,7 @@ WORK = "POSTROOM_ACCOUNTS__WORK__"
             {f"{WORK}ADDRESS": "anna@example.org"},
         ),
         (
-            f"{WORK}SMTP__PASSWORD is missing; it takes the password of USERNAME (or set PASSWORD_FILE or PASSWORD_COMMAND instead)",
+            f"{WORK}SMTP__PASSWORD is missing; it takes the password of USERNAME (or set PASSWORD_FILE, PASSWORD_COMMAND or PASSWORD_KEYRING instead)",
             POP3_ONLY | {f"{WORK}SMTP__HOST": "h", f"{WORK}SMTP__USERNAME": "u"},
         ),
         (
@@ -436,10 +523,13 @@ def test_the_example_can_be_used_as_it_stands() -> None:
 def test_each_value_of_the_example_is_allowed(tmp_path: Path, line: str) -> None:
     """With the file that it names made, and the other places of the password taken away."""
     name, _, value = line.partition("=")
+    environ_more: dict[str, str] = {}
+    if name.endswith("CLIENT_KEY"):
+        environ_more[name.replace("KEY", "CERTIFICATE")] = "own.pem"
     if name.endswith("CA_FILE"):
         (tmp_path / "ca.pem").touch()
         value = str(tmp_path / "ca.pem")
-    environ = {name: value}
+    environ = {name: value, **environ_more}
     if "PASSWORD_" in name:
         environ[name.rpartition("_")[0]] = ""
     settings.load(environ, EXAMPLE)
@@ -453,7 +543,9 @@ def test_the_defaults_of_the_example_are_the_defaults() -> None:
         "TRACE",
         "LOG_LEVEL",
         "POP3__POLL",
+        "POP3__FIRST",
         "POP3__DELETE",
+        "POP3__OVERSIZE",
         "POP3__SECURITY",
         "POP3__PORT",
         "POP3__TIMEOUT",

@@ -2,9 +2,13 @@
 
 import pickle
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import keyring
 import pytest
+from keyring.backend import KeyringBackend
+from keyring.errors import KeyringError, KeyringLocked, NoKeyringError
 
 from daemon import errors
 from daemon.wire import secret as secret_module
@@ -73,8 +77,66 @@ def test_a_hanging_command_is_killed_with_its_children(monkeypatch: pytest.Monke
         SecretSource(command=("sh", "-c", "sleep 60 & sleep 60")).read()
 
 
+class Ring(KeyringBackend):
+    """A keyring in memory, in one of several moods."""
+
+    priority = 1
+
+    trouble: Exception | None = None
+
+    def set_password(self, service: str, username: str, password: str) -> None:  # noqa: ARG002 -- the library wants it
+        raise AssertionError("nothing is ever put into a keyring")
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if self.trouble is not None:
+            raise self.trouble
+        return {("mail", "anna"): TOKEN}.get((service, username))
+
+
+@pytest.fixture
+def ring() -> Iterator[Ring]:
+    before = keyring.get_keyring()
+    one = Ring()  # type: ignore[no-untyped-call]  # the library's __init__
+    keyring.set_keyring(one)
+    yield one
+    keyring.set_keyring(before)
+
+
+def test_a_keyring_has_the_secret_under_service_and_user(ring: Ring) -> None:
+    assert Secret(TOKEN) == SecretSource(keyring="mail", username="anna").read()
+    with pytest.raises(errors.SecretUnavailable, match="make one: keyring set mail bob"):
+        SecretSource(keyring="mail", username="bob").read()
+
+
+@pytest.mark.parametrize(
+    ("expected", "trouble"),
+    [
+        ("no keyring for this user", NoKeyringError("none")),
+        ("is locked; unlock it", KeyringLocked("locked")),
+        ("the keyring failed: the bus is gone", KeyringError("the bus is gone\nmore")),
+        ("the keyring failed: no display", RuntimeError("no display")),
+    ],
+)
+def test_a_keyring_that_gives_nothing_is_named(ring: Ring, expected: str, trouble: Exception) -> None:
+    ring.trouble = trouble
+    with pytest.raises(errors.SecretUnavailable, match=expected) as caught:
+        SecretSource(keyring="mail", username="anna").read()
+    assert str(caught.value).startswith("keyring entry 'mail' of 'anna': ")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_keyring_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(errors.SecretUnavailable, match=r"pip install 'postroom\[keyring\]'"):
+        SecretSource(keyring="mail", username="anna").read()
+
+
 def test_a_source_is_one_place() -> None:
     with pytest.raises(ValueError, match="one place"):
         SecretSource()
     with pytest.raises(ValueError, match="one place"):
         SecretSource(value=Secret(TOKEN), file=Path("x"))
+    with pytest.raises(ValueError, match="user name belongs"):
+        SecretSource(keyring="mail")
+    with pytest.raises(ValueError, match="user name belongs"):
+        SecretSource(value=Secret(TOKEN), username="anna")
