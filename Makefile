@@ -8,7 +8,7 @@ UV    ?= uv
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint format demo bench torture constraints clean
+.PHONY: help venv test lint format demo bench fuzz torture constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## show these targets
@@ -46,9 +46,13 @@ format: $(STAMP)  ## put the code into the format that lint wants
 demo: $(STAMP)  ## see it work: a daemon between two loopback servers with sample mail
 	@$(BIN)/postroom demo
 
-bench: $(STAMP)  ## measure a fetch from Dovecot beside mpop, fetchmail and getmail6, where they are installed; and the command
+bench: $(STAMP)  ## measure polls of a Dovecot beside mpop, fetchmail and getmail6; some of it: make bench ARGS='--only a,c'
 	@$(BIN)/python -m tests.benchmarks.bench_fetch $(ARGS)
-	@$(BIN)/python -m tests.benchmarks.bench_command
+	@$(if $(ARGS),true,$(BIN)/python -m tests.benchmarks.bench_command)
+
+fuzz: $(STAMP)  ## feed POP3 and the parser what nobody would say (ARGS='--seconds 600 session'); needs CPython 3.11 to 3.13
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement tests/fuzz/requirements.txt
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 torture: $(STAMP)  ## kill a fetch-and-delete run against Dovecot 200 times at random instants (ARGS='--kills 20 --seed 7')
 	@$(BIN)/python -m tests.torture.campaign $(ARGS)

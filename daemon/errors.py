@@ -202,6 +202,12 @@ class PollingStopped(PostroomError):
     exit_code = EX_NOPERM
 
 
+class MaildropChanged(Pop3Error):
+    """Nearly none of the messages that were in the maildrop are listed, and others are; the account is held."""
+
+    exit_code = EX_TEMPFAIL
+
+
 # --- SMTP -----------------------------------------------------------------------------------------------------------
 
 

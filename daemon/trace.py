@@ -244,6 +244,11 @@ def proof_missing(*, account: str, messages: int) -> None:
     _log.error("proof missing", account=account, messages=messages)
 
 
+def uidls_changed(*, account: str, messages: int) -> None:
+    """Report a server that gave its messages new UIDLs; so many were recognised by their header sections."""
+    _log.warning("uidls changed", account=account, messages=messages)
+
+
 # --- drain ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""`postroom maildrop`: look into an account's maildrop on its server. The archive is not touched."""
+"""`postroom maildrop`: look into an account's maildrop on its server, or accept what it holds. The archive is not touched."""
 
 from __future__ import annotations
 
@@ -92,3 +92,26 @@ def delete(account: str, uidls: tuple[str, ...]) -> None:
     with _surroundings(account) as (one, context):
         deleted = job.delete(one, uidls, context)
     click.echo(f"{output.count(len(deleted), 'message')} deleted on the server")
+
+
+@maildrop.command()
+@click.argument("account")
+def accept(account: str) -> None:
+    """End a hold: the next visit fetches all that is there.
+
+    An account is held when its maildrop holds other messages than those that were there. Content that is archived already is
+    not stored again.
+    """
+    from datetime import UTC, datetime
+
+    from daemon.store import relink
+
+    loaded = house.settings()
+    name = house.account(loaded, account).name
+    with house.archive(loaded) as database:
+        with database.reading() as conn:
+            is_held = relink.standing(conn, name).held_since is not None
+        if is_held:
+            with database.transaction() as tx:
+                relink.accept(tx, name, datetime.now(UTC))
+    click.echo(f"{name}: accepted; the next visit fetches what is there" if is_held else f"{name}: is not held")

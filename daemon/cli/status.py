@@ -76,6 +76,9 @@ def _maildrop(one: AccountLine, now: datetime) -> str:
         return f"fetch: {stopped} for {output.span(now - one.stopped_since)}: {reason}"
     if one.failing_since is None and one.failures:
         return f"fetch: waiting: {reason}{soon}"
+    if one.held_since is not None:
+        held = output.styled("held", fg="red", bold=True)
+        return f"fetch: {held} for {output.span(now - one.held_since)}: {output.plain(one.held_reason or '')}{soon}"
     if one.failing_since is not None:
         failing = output.styled("failing", fg="red", bold=True)
         return f"fetch: {failing} for {output.span(now - one.failing_since)}: {reason}{soon}"

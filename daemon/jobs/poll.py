@@ -12,13 +12,12 @@ this module.
 """
 
 import contextlib
-from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from daemon import errors, trace
-from daemon.jobs import first, headers_only, session, visit
+from daemon.jobs import first, headers_only, naming, session, shield, visit
 from daemon.jobs.context import Context
 from daemon.jobs.retrieval import Report, Retrieval
 from daemon.jobs.step import Step
@@ -30,7 +29,6 @@ from daemon.pop3 import plan as planning
 from daemon.pop3.memory import Memory
 from daemon.pop3.retention import Expire
 from daemon.store import accounts, archive, ledger
-from daemon.wire.spool import Spool
 from daemon.wire.transcript import Transcript
 
 LEASE: Final = timedelta(minutes=10)  # longer than any wait between two renewals; a killed process's lease ends at once
@@ -150,9 +148,10 @@ class _Visit:
         ) as client:
             visit.logged_in(self.context, self.result, self.pop3, client.capabilities)
             self.context.step(Step.CONNECTED, account=self.name)
-            listing = self._identified(client, client.listing(self._recall))
+            listing = naming.named(client, client.listing(self._recall))
             self.expire = Expire.parse(client.capabilities.expire)
             self._remember(client.memory)
+            self.occurrences = naming.occurrences(listing)
             self.result.listed = max(self.result.listed, listing.count)
             self.context.step(Step.LISTED, account=self.name)
             self._visit(client, listing)
@@ -201,30 +200,6 @@ class _Visit:
             f"{len(self.unproven)} archived messages do not read back equal (id {some}); nothing was deleted; run `postroom db verify`"
         )
 
-    def _identified(self, client: pop3_client.Client, listing: Listing) -> Listing:
-        """Give messages of a server without UIDL an identity: the hash of their header section, as TOP shows it.
-
-        A server without TOP too leaves them nameless: they are fetched, and known by the hash of their content.
-        """
-        nameless = [entry for entry in listing.entries if entry.uidl is None]
-        names: dict[int, str] = {}
-        if nameless and client.capabilities.top:
-            for entry, header in client.tops(nameless, 0):
-                if isinstance(header, Spool):
-                    names[entry.number] = f"top:{header.sha256}:{entry.octets}"
-                    header.close()
-        if names:
-            entries = tuple(e._replace(uidl=names.get(e.number, e.uidl)) for e in listing.entries)
-            listing = replace(listing, entries=entries)
-        if len({entry.uidl for entry in listing.entries}) == listing.count:
-            return listing  # no twins
-        counts: Counter[str] = Counter()
-        for entry in listing.entries:
-            if entry.uidl is not None:
-                self.occurrences[entry.number] = counts[entry.uidl]
-                counts[entry.uidl] += 1
-        return listing
-
     def _visit(self, client: pop3_client.Client, listing: Listing) -> None:
         """Plan, write down what needs no RETR, then fetch."""
         context, now = self.context, self.context.clock()
@@ -236,6 +211,21 @@ class _Visit:
         if marked:
             self.result.seen += marked
             self._recall()
+        plan = self._within_a_session(self._planned(client, listing))
+        self.result.skipped = len(plan.skip) + len(plan.headers)
+        with context.database.transaction() as tx:
+            ledger.gone(tx, [one.id for one in plan.gone], now, expire=self._announced)
+            ledger.returned(tx, [row.id for _entry, row in plan.returned], now)
+            ledger.seen(tx, self.name, now)
+        left = headers_only.archive_headers(self.name, plan.headers, self.occurrences, client, context, self._is_over)
+        self._skip([*plan.skip, *left])
+        self._prove_known(plan)
+        self._fetch(client, plan.fetch)
+
+    def _planned(self, client: pop3_client.Client, listing: Listing) -> planning.Plan:
+        """Compare the listing with the ledger; names that the server dealt anew are looked through first."""
+        examined = shield.examine(client, self.context, self.name, listing, self.known, self.occurrences)
+        known = examined.known
         octets_left = self._left(self.pop3.max_octets_per_poll, self.result.octets)
         policy = planning.Policy(
             delete=self.pop3.delete,
@@ -245,16 +235,14 @@ class _Visit:
             max_octets=octets_left,
             wanted_uidls=self.uidls,
         )
-        plan = self._within_a_session(planning.plan(listing, self.known, policy, now))
-        self.result.skipped = len(plan.skip) + len(plan.headers)
-        with context.database.transaction() as tx:
-            ledger.gone(tx, [one.id for one in plan.gone], now, expire=self._announced)
-            ledger.returned(tx, [one.id for one in plan.returned], now)
-            ledger.seen(tx, self.name, now)
-        left = headers_only.archive_headers(self.name, plan.headers, self.occurrences, client, context, self._is_over)
-        self._skip([*plan.skip, *left])
-        self._prove_known(plan)
-        self._fetch(client, plan.fetch)
+        now = self.context.clock()
+        plan = planning.plan(listing, known, policy, now)
+        confirmed = shield.confirm_returned(client, self.context.database, plan.returned)
+        if len(confirmed) < len(plan.returned):  # another message under a used name is fetched
+            doubted = {row.uidl for _entry, row in plan.returned if row.id not in confirmed}
+            known = [r for r in known if r.id in confirmed or r.status != LedgerStatus.GONE or r.uidl not in doubted]
+            plan = planning.plan(listing, known, policy, now)
+        return replace(plan, delete=tuple(pair for pair in plan.delete if pair[1].id not in examined.moved))
 
     @staticmethod
     def _left(limit: int | None, used: int) -> int | None:

@@ -69,6 +69,8 @@ def value_and_parameters(value: bytes, notes: Notes) -> tuple[str, dict[str, str
         return "", {}
     text = headers.raw_text(value[:MAX_PARAMETER_OCTETS], notes)
     head, semicolon, rest = text.partition(";")
+    if not semicolon:
+        return head.strip().lower(), {}
     plain: dict[str, str] = {}
     segments: dict[str, dict[int, tuple[bool, str]]] = {}
     for found in _PARAMETER.finditer(semicolon + rest):
@@ -141,7 +143,7 @@ class _Cutter:
             parameters=parameters,
             # What is neither is treated as attachment (RFC 2183 section 2.8).
             disposition=disposition if disposition in {"", "inline"} else "attachment",
-            filename=_base(more.get("filename") or parameters.get("name") or ""),
+            filename=_base(given) if (given := more.get("filename") or parameters.get("name")) else "",
             encoding=encoding.partition("(")[0].strip("\"' "),
             buffer=buffer,
             start=body,

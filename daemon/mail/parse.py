@@ -199,9 +199,10 @@ def _is_body(part: mime.Part) -> bool:
 
 def _attached(root: mime.Part) -> list[mime.Part]:
     """Return the parts that are files: everything but containers and texts, and forwarded messages whole."""
+    parts = list(root.walk())
     shown_otherwise = {
         id(child)
-        for part in root.walk()
+        for part in parts
         if part.content_type == "multipart/alternative"
         for child in part.children
         # One text in other clothes, such as text/x-amp-html; an invitation is a file all the same.
@@ -209,6 +210,6 @@ def _attached(root: mime.Part) -> list[mime.Part]:
     }
     return [
         part
-        for part in root.walk()
+        for part in parts
         if not part.content_type.startswith("multipart/") and not _is_body(part) and id(part) not in shown_otherwise
     ]

@@ -56,7 +56,7 @@ class Plan:
     fetch: oldest first, within the limits of a visit.  delete: archived, and the policy says so; each is proven before DELE.
     headers: too large, of which the header section alone is archived (TOP), with the reason.  skip: left on the server, with
     the reason.  gone: in the ledger as being there, but not listed.  returned: in the ledger as gone, archived, and listed
-    again.  known: how many listed messages need no RETR.
+    again in equal size; to be confirmed before they are believed.  known: how many listed messages need no RETR.
     """
 
     fetch: tuple[Entry, ...] = ()
@@ -64,7 +64,7 @@ class Plan:
     delete: tuple[tuple[Entry, Known], ...] = ()
     skip: tuple[tuple[Entry, str], ...] = ()
     gone: tuple[Known, ...] = ()
-    returned: tuple[Known, ...] = ()
+    returned: tuple[tuple[Entry, Known], ...] = ()
     known: int = 0
 
 
@@ -79,7 +79,7 @@ def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime
 
     wanted = [entry for entry in entries if entry.uidl is None]
     archived: list[tuple[Entry, Known]] = []  # beyond doubt, so that they may be deleted
-    returned: list[Known] = []
+    returned: list[tuple[Entry, Known]] = []
     gone: list[Known] = []
     for uidl, entries in named.items():
         pairs, missing = _match(entries, rows.pop(uidl, []))
@@ -94,7 +94,7 @@ def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime
             if not is_archived:
                 continue  # without proof it is never deleted
             if match.status not in _HERE:
-                returned.append(match)
+                returned.append((entry, match))
             if is_certain:
                 archived.append((entry, match))
     gone += [row for left in rows.values() for row in left if row.status in _HERE]

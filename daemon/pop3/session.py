@@ -234,7 +234,8 @@ class Session:
         if type(command) is Quit:
             self.state = State.CLOSED
         elif ok:
-            self.state = TRANSITIONS[self.state][type(command)]
+            # Behind a QUIT in the same flight the state has moved on already.
+            self.state = TRANSITIONS[self.state].get(type(command), self.state)
         return Reply(command, ok, replies.code(text), text, _shown(line), len(line))
 
     def _read_body(self, body: BodyReader, events: list[Event]) -> None:

@@ -23,6 +23,8 @@ class AccountLine:
     next_poll_at: datetime | None
     stopped_since: datetime | None
     last_error: str | None
+    held_since: datetime | None
+    held_reason: str | None
     lease_owner: str | None
     relay_last_success_at: datetime | None
     relay_failing_since: datetime | None

@@ -34,10 +34,12 @@ def _direct(
         found = socket.getaddrinfo(*where, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise errors.Unreachable(
-            f"{whom}: the host name can't be resolved ({reason(error)}); check {check.split()[0]} and DNS"
+            f"{whom}: the host name can't be resolved ({reason(error)}); check {check.split(maxsplit=1)[0]} and DNS"
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a name that IDNA can't encode
-        raise errors.Unreachable(f"{whom}: this is no host name ({reason(error)}); check {check.split()[0]}") from error
+        raise errors.Unreachable(
+            f"{whom}: this is no host name ({reason(error)}); check {check.split(maxsplit=1)[0]}"
+        ) from error
     patience = timeout_seconds if len(found) == 1 else min(timeout_seconds, ADDRESS_SECONDS)
     failures: list[str] = []
     for family, kind, protocol, _canonical, address in found:

@@ -401,6 +401,25 @@ def test_a_maildrop_can_be_listed_and_read(house: House) -> None:
     assert "number\tuidl\toctets" == house("maildrop", "list", "work").stdout.splitlines()[0]
 
 
+def test_a_maildrop_that_changed_is_held_until_it_is_accepted(house: House) -> None:
+    maildrop = house.pop3.maildrop("anna@example.org")
+    for number in range(20):
+        maildrop.add(b"Subject: %d\r\n\r\n" % number)
+    house("fetch")
+    assert "work: is not held\n" == house("maildrop", "accept", "work").stdout
+    maildrop.renumber()
+    refused = house("fetch", expected=errors.EX_TEMPFAIL)
+    assert "then `postroom maildrop accept work` to fetch them all" in refused.stderr
+    assert "fetch: held for " in house("status").stdout
+    held = json.loads(house("status", "--json").stdout)["accounts"][0]
+    assert held["held_since"] is not None
+    assert "22 messages and none of the 22" in str(held["held_reason"])
+    assert "work: accepted; the next visit fetches what is there\n" == house("maildrop", "accept", "work").stdout
+    assert "22 listed, 22 fetched" in house("fetch").stdout
+    assert [(22,)] == house.sql("SELECT count(*) FROM messages")
+    assert "fetch: ok" in house("status").stdout
+
+
 def test_maildrop_delete_takes_uidls_and_does_all_or_nothing(house: House) -> None:
     uidls = [str(row["uidl"]) for row in house.json("maildrop", "list", "work")]
     result = house("maildrop", "delete", "work", uidls[0], "no-such", expected=errors.EX_DATAERR)

@@ -7,6 +7,7 @@ also knows what the process that started this one had.
 import re
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from daemon import app, settings
 from daemon.pop3 import session
@@ -22,7 +23,7 @@ def main() -> None:
     loaded = settings.load()
     app.configure_trace(loaded)
     if len(sys.argv) > 1:
-        session.MAX_MESSAGE_OCTETS = int(sys.argv[1])  # type: ignore[misc]  # the cap is made small, for the test
+        patch.object(session, "MAX_MESSAGE_OCTETS", int(sys.argv[1])).start()
     database = app.open_database(loaded)
     try:
         (result,) = app.fetch(loaded, database)

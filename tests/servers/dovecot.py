@@ -104,9 +104,17 @@ class Dovecot:
     """One running server; use as a context manager."""
 
     def __init__(
-        self, certificates: Certificates, password: str = PASSWORD, mechanisms: tuple[str, ...] = ("plain", "login")
+        self,
+        certificates: Certificates,
+        password: str = PASSWORD,
+        mechanisms: tuple[str, ...] = ("plain", "login"),
+        *,
+        more: str = "",
     ) -> None:
-        """`certificates`: what it shows on both ports.  mechanisms: `external` asks for a client certificate, and takes it for a login."""
+        """`certificates`: what it shows on both ports.  mechanisms: `external` asks for a client certificate, and takes it for a login.
+
+        more: lines of configuration for a test's own purpose.
+        """
         self.directory = child.directory("dovecot")
         self.mail = self.directory / "mail"
         self.mail.mkdir()
@@ -135,14 +143,15 @@ class Dovecot:
                 auth_socket=self.auth_socket,
                 pop3_port=self.pop3_port,
                 pop3s_port=self.pop3s_port,
-            ),
+            )
+            + more,
             encoding="utf-8",
         )
         self._child: child.Child | None = None
 
     def __enter__(self) -> Self:
         assert PATH is not None
-        self._own(self.mail)
+        self.own(self.mail)
         self._child = child.Child([PATH, "-F", "-c", self._configuration], self.directory / "start.log")
         try:
             self._child.wait_for_ports(self.pop3_port, self.pop3s_port)
@@ -165,12 +174,12 @@ class Dovecot:
         maildir = self.mail / user
         for name in ("", "tmp", "cur", "new"):
             (maildir / name).mkdir(exist_ok=True)
-            self._own(maildir / name)
+            self.own(maildir / name)
         for number, octets in enumerate(messages, start=len(self.files(user)) if start is None else start):
             # Dovecot numbers new files in the order of their time stamps.
             file = maildir / "tmp" / f"{1_700_000_000 + number}.M{number}.postroom"
             file.write_bytes(octets)
-            self._own(file)
+            self.own(file)
             file.rename(maildir / "new" / file.name)
 
     def files(self, user: str) -> list[Path]:
@@ -186,10 +195,16 @@ class Dovecot:
         """Remove the user's maildrop with everything the server knows of it."""
         shutil.rmtree(self.mail / user, ignore_errors=True)
 
+    def forget(self, user: str) -> None:
+        """Let the server forget its UIDs, as after a restore: the next session gives every message another UIDL."""
+        for file in [*(self.mail / user).glob("dovecot-uidlist*"), *(self.mail / user).glob("dovecot.*")]:
+            file.unlink()
+
     def said(self) -> str:
         """Return the end of the server's log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-4000:] if self.log.exists() else ""
 
-    def _own(self, path: Path) -> None:
+    def own(self, path: Path) -> None:
+        """Give a file of a maildrop to the user that the server works as."""
         if self._is_root:
             shutil.chown(path, self._user, self._group)

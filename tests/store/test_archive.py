@@ -174,3 +174,29 @@ def test_pruning_takes_the_oldest_with_all_that_is_theirs_and_leaves_the_ledger(
             for table in ("messages", "message_sources", "ledger")
         ]
         assert 2 == conn.execute(text("SELECT count(*) FROM ledger WHERE message IS NULL")).scalar_one()
+
+
+def test_a_header_section_proves_nothing_of_a_message(database: Database, now: datetime) -> None:
+    headers = archive.Incoming(
+        uidl="u", entry_octets=99, spool=Spool.of(b"A: b\r\n\r\n"), retrieved="headers", reason="big"
+    )
+    with database.transaction() as tx:
+        (filed,) = archive.add(tx, "home", [headers], now)
+    with database.reading() as conn:
+        assert set() == archive.proven(conn, [filed.message])
+        assert {filed.message} == archive.proven(conn, [filed.message], headers_too=True)
+
+
+def test_a_header_section_stays_while_another_row_needs_it(database: Database, now: datetime) -> None:
+    section = [
+        archive.Incoming(uidl=uidl, entry_octets=99, spool=Spool.of(b"A: b\r\n\r\n"), retrieved="headers")
+        for uidl in ("u", "v")
+    ]
+    whole = [archive.Incoming(uidl=uidl, entry_octets=99, spool=Spool.of(b"A: b\r\n\r\nwhole")) for uidl in ("u", "v")]
+    left = []
+    with database.transaction() as tx:
+        archive.add(tx, "home", section, now)
+        for one in whole:
+            archive.add(tx, "home", [one], now)
+            left.append(sorted(row.retrieved for row in archive.recent(tx, 9)))
+    assert [["headers", "whole"], ["whole"]] == left

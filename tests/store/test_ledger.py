@@ -115,3 +115,38 @@ def test_nothing_to_write_writes_nothing(database: Database, now: datetime) -> N
         assert [] == archive.add(tx, "home", [], now)
         assert {} == ledger.ids_of(tx, "home", [])
         assert 0 == tx.execute(text("SELECT count(*) FROM ledger")).scalar_one()
+
+
+def test_marking_as_seen_leaves_what_is_known(database: Database, add: Add, now: datetime) -> None:
+    add(b"abc")
+    rows = [("u0", 0, 3), ("new", 0, 7), ("new", 1, None)]
+    for expected in (2, 0):
+        with database.transaction() as tx:
+            assert expected == ledger.mark_seen(tx, "home", rows, "seen by mpop", now)
+    assert ("archived", None) == status_of(database, "u0")
+    with database.reading() as conn:
+        assert [("u0", 3), ("new", 7), ("new", None)] == [(one.uidl, one.octets) for one in ledger.known(conn, "home")]
+
+
+def test_a_contact_is_the_first_until_something_is_listed_or_known(database: Database, add: Add, now: datetime) -> None:
+    def is_first(account: str) -> bool:
+        with database.reading() as conn:
+            return ledger.is_first_contact(conn, account)
+
+    with database.transaction() as tx:
+        accounts.register(tx, [("home", "anna@example.org"), ("work", "anna@work.example")])
+    assert (True, True) == (is_first("home"), is_first("work"))
+    add(b"abc")
+    with database.transaction() as tx:
+        ledger.seen(tx, "work", now)
+    assert (False, False) == (is_first("home"), is_first("work"))
+
+
+def test_a_skipped_message_is_not_proven_by_another_one_of_its_uidl(
+    database: Database, add: Add, now: datetime
+) -> None:
+    add(b"abc")
+    with database.transaction() as tx:
+        ledger.skip(tx, "home", [(Entry(number=1, uidl="u0", octets=99), 0, LedgerStatus.SKIPPED, "too large")], now)
+    with database.reading() as conn:
+        assert [None] == [one.message for one in ledger.known(conn, "home")]

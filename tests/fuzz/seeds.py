@@ -1,0 +1,51 @@
+"""What the fuzzers begin with: what the servers of all POP3 dialogues say, and the letters of tests/corpus.py."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from tests import corpus
+from tests.doubles.dialogue import DIALOGUES, Dialogue, escaped
+
+MOST_OCTETS: Final = 4000  # of one seed; long ones make a fuzzer slow, and teach it nothing
+CHOICES: Final = (
+    b"\0\1\2\3",
+    b"\1\x07\x30\x02",
+    b"\2\x42\x00\x05",
+    b"\3\1\1\1",
+    b"\4\2\3\4",
+    b"\x08\5\1\2",
+)  # what `targets` takes off in front
+
+
+def said(dialogue: Dialogue) -> bytes:
+    """Return all that the server of a dialogue says."""
+    octets = b""
+    for step in dialogue.steps:
+        verb, _, rest = step.partition(" ")
+        if verb == "S:":
+            octets += rest.encode() + b"\r\n"
+        elif verb == "S-raw:":
+            octets += escaped(rest)
+        elif verb in {"S-dribble:", "S-times:"}:
+            octets += escaped(rest.partition(" ")[2]) * 3
+        elif verb == "S-mail:":
+            octets += dialogue.mail[rest][:MOST_OCTETS].replace(b"\r\n.", b"\r\n..") + b"\r\n.\r\n"
+    return octets[:MOST_OCTETS]
+
+
+def seeds(target: str) -> Iterator[bytes]:
+    """Give the seeds of a target."""
+    if target == "parse":
+        yield from (
+            letter.octets for letter in corpus.letters(2 * len(corpus.SHAPES)) if len(letter.octets) < MOST_OCTETS
+        )
+        return
+    for number, path in enumerate(sorted(DIALOGUES.glob("pop3_*.txt"))):
+        octets = said(Dialogue.read(path.name))
+        yield octets.replace(b"\r", b"") if target == "replies" else CHOICES[number % len(CHOICES)] + octets
+    if target == "body":
+        yield from (
+            CHOICES[0] + letter.octets
+            for letter in corpus.letters(len(corpus.SHAPES))
+            if len(letter.octets) < MOST_OCTETS // 4
+        )
