@@ -77,3 +77,11 @@ def test_a_wrong_password_is_refused(learned: Dovecot, certificates: Certificate
 
 def test_auto_takes_the_strongest(learned: Dovecot, certificates: Certificates) -> None:
     assert "> AUTH SCRAM-SHA-256 ***" in said(learned, certificates, "auto", Security.TLS)
+
+
+def test_a_client_certificate_is_the_login(learned: Dovecot, certificates: Certificates, tmp_path: Path) -> None:
+    """Without a password `auto` means EXTERNAL; the name in the certificate is who we are."""
+    certificate = tmp_path / "client.pem"
+    certificates.issue(certificate, common_name="logins")
+    text = said(learned, certificates, "auto", Security.TLS, "", certificate)
+    assert "> AUTH EXTERNAL ***" in text
