@@ -18,6 +18,7 @@ from daemon import errors, trace
 from daemon.jobs import check as checking
 from daemon.jobs import drain, index, poll, routing, standstill, sweep, visit
 from daemon.jobs.context import Context
+from daemon.jobs.retrieval import Report
 from daemon.mail.account import Account
 from daemon.schedule import Schedule
 from daemon.service import Notifier
@@ -79,11 +80,14 @@ def fetch(
     database: Database,
     names: Sequence[str] = (),
     report: Callable[[str, int, int], None] | None = None,
+    *,
+    uidls: frozenset[str] = frozenset(),
+    mark_seen: bool = False,
 ) -> list[visit.Result]:
     """Poll the named accounts once (all with POP3 if none is named), then index what came.
 
-    report: told (account, messages done, messages planned).  An account whose polling is stopped is visited only by name, or
-    when its settings changed: without names this may run unattended.
+    report: told (account, messages done, messages planned).  uidls, mark_seen: as poll.poll takes them.  An account whose
+    polling is stopped is visited only by name, or when its settings changed: without names this may run unattended.
     """
     context = context_of(settings, database)
     sweep.sweep(context)
@@ -96,12 +100,12 @@ def fetch(
                 results.append(visit.Result(account=account.name, outcome="stopped", error=stopped))
                 continue
             tell = None if report is None else _for_account(report, account.name)
-            results.append(poll.poll(account, context, report=tell))
+            results.append(poll.poll(account, context, report=tell, uidls=uidls, mark_seen=mark_seen))
         index.index(database, now=context.clock, stop=context.stop, progress=context.pulse)
     return results
 
 
-def _for_account(report: Callable[[str, int, int], None], name: str) -> poll.Report:
+def _for_account(report: Callable[[str, int, int], None], name: str) -> Report:
     return lambda done, planned: report(name, done, planned)
 
 

@@ -229,6 +229,16 @@ def message_skipped(*, account: str, uidl: str, reason: str) -> None:
     _log.info("message skipped", account=account, uidl=uidl, reason=reason)
 
 
+def first_contact(*, account: str, seen: int, listed: int, kind: str) -> None:
+    """Say that a maildrop was met for the first time, and how much of it is left alone."""
+    _log.info("first contact", account=account, seen=seen, listed=listed, first=kind)
+
+
+def first_contact_blind(*, account: str, messages: int, reason: str) -> None:
+    """Say that messages are fetched which FIRST would leave, since it can't be told which they are."""
+    _log.warning("first contact can't tell messages apart", account=account, messages=messages, reason=reason)
+
+
 def proof_missing(*, account: str, messages: int) -> None:
     """Report archived messages that do not read back equal: nothing is deleted, RSET was sent."""
     _log.error("proof missing", account=account, messages=messages)

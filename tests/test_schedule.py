@@ -15,7 +15,7 @@ from daemon.demo.pop3_server import Pop3Server
 from daemon.jobs import standstill
 from daemon.jobs.context import Context
 from daemon.jobs.poll import poll
-from daemon.mail.account import Every
+from daemon.mail.account import Account, Every
 from daemon.schedule import Hands, Schedule
 from daemon.store import accounts
 from daemon.store.database import Database
@@ -136,10 +136,13 @@ def refuse(server: Pop3Server, text: str) -> None:
     server.answers["AUTH"] = server.answers["PASS"] = Answer(octets=f"-ERR {text}\r\n".encode())
 
 
+def account_at(server: Pop3Server) -> Account:
+    return house.fetching(server.port, poll=Every(interval=timedelta(hours=1)))
+
+
 @contextmanager
 def hourly(context: Context, server: Pop3Server, *, started: bool = False) -> Iterator[Schedule]:
-    account = house.fetching(server.port, poll=Every(interval=timedelta(hours=1)))
-    schedule = Schedule(context, [account])
+    schedule = Schedule(context, [account_at(server)])
     if started:
         schedule.start()
     yield schedule
@@ -165,7 +168,7 @@ def standing(context: Context) -> accounts.Standing:
 
 def test_a_back_off_of_a_minute_does_not_wait_for_an_hourly_tick(context: Context, server: Pop3Server) -> None:
     refuse(server, "[SYS/TEMP] busy")
-    poll(house.fetching(server.port), context)
+    poll(account_at(server), context)
     server.answers.clear()
     clock = context.clock
     assert isinstance(clock, house.Clock)
@@ -185,7 +188,7 @@ def test_a_running_daemon_leaves_a_stopped_account_alone_and_notices_a_retry(
     context: Context, server: Pop3Server
 ) -> None:
     refuse(server, "[AUTH] wrong password")
-    poll(house.fetching(server.port), context)
+    poll(account_at(server), context)
     server.answers.clear()
     before = len(server.commands)
     clock = context.clock

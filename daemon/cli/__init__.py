@@ -14,23 +14,27 @@ from daemon import errors
 
 EX_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
-# In the order of --help. The module of a verb is daemon/cli/<its name>.py, its command has its name.
-VERBS: Final = (
-    "run",
-    "fetch",
-    "send",
-    "check",
-    "retry",
-    "status",
-    "search",
-    "show",
-    "export",
-    "attachment",
-    "outbox",
-    "maildrop",
-    "db",
-    "demo",
-)
+# In the order of --help. Verb -> module of daemon/cli and the command in it; some verbs are words of Python.
+VERBS: Final = {
+    verb: {"import": "import_"}.get(verb, verb)
+    for verb in (
+        "run",
+        "fetch",
+        "send",
+        "check",
+        "retry",
+        "status",
+        "search",
+        "show",
+        "export",
+        "attachment",
+        "outbox",
+        "maildrop",
+        "import",
+        "db",
+        "demo",
+    )
+}
 
 
 class House(click.Group):
@@ -44,7 +48,8 @@ class House(click.Group):
         """Import a verb."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"daemon.cli.{cmd_name}"), cmd_name)
+        module = VERBS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"daemon.cli.{module}"), module)
         return command
 
     def resolve_command(

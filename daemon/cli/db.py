@@ -55,7 +55,7 @@ def verify(ctx: click.Context, account: str | None, as_json: bool) -> None:
         while True:
             with database.reading() as conn:
                 ids = archive.ids(conn, account=account, after=after, limit=VERIFY_MESSAGES)
-                broken += sorted(set(ids) - archive.proven(conn, ids))
+                broken += sorted(set(ids) - archive.proven(conn, ids, headers_too=True))
             if not ids:
                 break
             after, read = ids[-1], read + len(ids)

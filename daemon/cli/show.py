@@ -66,7 +66,7 @@ def _print(found: Any, attached: Sequence[Any]) -> None:
         ("Cc", found.cc_addresses),
         ("Sent", output.moment(found.sent_at)),
         ("Subject", found.subject),
-        ("Account", f"{found.account}, archived {output.moment(found.archived_at)}, {output.size(found.octets)}"),
+        ("Account", f"{found.account}, archived {output.moment(found.archived_at)}, {_extent(found)}"),
         ("Defects", ", ".join(_words(found.defects))),
         *(
             (
@@ -84,6 +84,11 @@ def _print(found: Any, attached: Sequence[Any]) -> None:
     elif found.body_text:
         click.echo()
         click.echo(output.plain(found.body_text, keep_lines=True).rstrip())
+
+
+def _extent(found: Any) -> str:
+    octets = output.size(found.octets)
+    return octets if found.retrieved == "whole" else f"{octets} of header section; the rest is on the server only"
 
 
 def _words(defects: Any) -> Sequence[str]:

@@ -1,5 +1,7 @@
 """Turn archived octets into columns: read a batch, parse it outside any transaction, write it in one short one.
 
+A thread writes while the next batch is parsed: the database's work, half of all, needs no lock of Python's.
+
 Never in the way of a poll: what is archived is safe whether it is indexed or not, and a run that is stopped or killed goes
 on where it was. A message that the parser can't read becomes a row that says so; all others go on. StoreError passes through.
 """
@@ -8,6 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -21,7 +24,8 @@ from daemon.store import archive
 from daemon.store.database import Database
 
 MESSAGES_A_TRANSACTION: Final = 200  # written at once: some 20 ms, so that other writers hardly wait
-OCTETS_A_BATCH: Final = 16_777_216  # of sources held in memory at once
+TRANSACTIONS_LISTED: Final = 10  # looked up at once: while one batch is written, the next is parsed
+OCTETS_A_BATCH: Final = 8_388_608  # of sources held in memory at once
 OCTETS_WHOLE: Final = (
     4_194_304  # of a message that is held whole, one part of the archive; a larger one is read in parts
 )
@@ -58,7 +62,7 @@ def index(
     """Index what no parser of this version has seen, until nothing is left or `stop` is set."""
     return _run(
         _Surroundings(database=database, now=now, stop=stop, progress=progress, limit_per_tx=limit_per_tx),
-        lambda _done: _waiting(database, limit_per_tx),
+        lambda _done: _waiting(database, limit_per_tx * TRANSACTIONS_LISTED),
     )
 
 
@@ -73,7 +77,7 @@ def reindex(
     """Index every message anew, the oldest first; each is found by its old columns until it has its new ones."""
     return _run(
         _Surroundings(database=database, now=now, stop=stop, progress=progress, limit_per_tx=limit_per_tx),
-        lambda done: _following(database, done, limit_per_tx),
+        lambda done: _following(database, done, limit_per_tx * TRANSACTIONS_LISTED),
     )
 
 
@@ -91,28 +95,34 @@ def _run(around: _Surroundings, more: Callable[[int], list[tuple[int, int]]]) ->
     """Index batch after batch. more: the last id done -> (id, octets) of what comes next, empty at the end."""
     began = time.monotonic()
     messages = with_defects = done = 0
-    while not around.stop.is_set() and (listed := more(done)):
-        for batch in _batches(listed):
-            if around.stop.is_set():
-                break
-            parsed = _parsed(around, batch)
-            _write(around, parsed)
-            done = batch[-1][0]
-            messages += len(parsed)
-            with_defects += _tell(parsed)
-            around.progress()
+    with ThreadPoolExecutor(1, "index-writer") as writer:
+        while not around.stop.is_set() and (listed := more(done)):
+            writing: Future[None] | None = None
+            for batch in _batches(listed, around.limit_per_tx):
+                if around.stop.is_set():
+                    break
+                parsed = _parsed(around, batch)
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(_write, around, parsed)
+                done = batch[-1][0]
+                messages += len(parsed)
+                with_defects += _tell(parsed)
+                around.progress()
+            if writing is not None:
+                writing.result()  # before the next are listed, or these would be among them
     if messages:
         trace.indexed(messages=messages, with_defects=with_defects, seconds=time.monotonic() - began)
     return Indexed(messages=messages, with_defects=with_defects)
 
 
-def _batches(listed: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-    """Cut a list of (id, octets) so that what is held of each piece fits into memory."""
+def _batches(listed: list[tuple[int, int]], limit: int) -> Iterator[list[tuple[int, int]]]:
+    """Cut a list of (id, octets) into pieces of at most `limit`, and so that what is held of each fits into memory."""
     batch: list[tuple[int, int]] = []
     held = 0
     for message, octets in listed:
         needed = min(octets, OCTETS_WHOLE)  # of a large one, its text until it is written
-        if batch and held + needed > OCTETS_A_BATCH:
+        if len(batch) == limit or (batch and held + needed > OCTETS_A_BATCH):
             yield batch
             batch, held = [], 0
         batch.append((message, octets))
@@ -127,15 +137,15 @@ def _parsed(around: _Surroundings, batch: list[tuple[int, int]]) -> list[tuple[i
         sources = archive.sources(conn, [message for message, octets in batch if octets <= OCTETS_WHOLE])
     parsed: list[tuple[int, Parsed]] = []
     for message, octets in batch:
-        raw = sources.pop(message, None) if octets <= OCTETS_WHOLE else _in_parts(around, message)
-        if raw is not None:
-            with contextlib.suppress(errors.NotFound):  # between two parts
+        with contextlib.suppress(errors.NotFound):
+            raw = sources.pop(message, None) if octets <= OCTETS_WHOLE else _in_parts(around, message)
+            if raw is not None:
                 parsed.append((message, parse.parse(raw)))
-            around.progress()
+        around.progress()
     return parsed
 
 
-def _in_parts(around: _Surroundings, message: int) -> Source | None:
+def _in_parts(around: _Surroundings, message: int) -> Source:
     """Give a large message as something that reads its parts, each in a transaction of its own."""
 
     def read(part: int) -> bytes:
@@ -145,11 +155,11 @@ def _in_parts(around: _Surroundings, message: int) -> Source | None:
 
     with around.database.reading() as conn:
         octets = archive.part_octets(conn, message)
-    return Source(octets, read) if octets else None
+    return Source(octets, read)
 
 
 def _write(around: _Surroundings, parsed: list[tuple[int, Parsed]]) -> None:
-    """Write a batch; if the database refuses it, one by one, so that a row it can't take stops no other."""
+    """Write a batch, which may be empty; if the database refuses it, one by one, so that a row it can't take stops no other."""
     try:
         with around.database.transaction() as tx:
             archive.write_all_parsed(tx, parsed, parse.PARSER_VERSION, around.now())

@@ -13,17 +13,16 @@ this module.
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
 from typing import Final
 
 from daemon import errors, trace
-from daemon.jobs import session, visit
+from daemon.jobs import first, headers_only, session, visit
 from daemon.jobs.context import Context
+from daemon.jobs.retrieval import Report, Retrieval
+from daemon.jobs.step import Step
 from daemon.jobs.visit import Result
-from daemon.jobs.writer import Writer
 from daemon.mail.account import Account, Pop3
 from daemon.mail.maildrop import Entry, Known, LedgerStatus, Listing
 from daemon.pop3 import client as pop3_client
@@ -36,35 +35,23 @@ from daemon.wire.transcript import Transcript
 
 LEASE: Final = timedelta(minutes=10)  # longer than any wait between two renewals; a killed process's lease ends at once
 RENEW_SECONDS: Final = 60.0  # on progress, a lease is renewed this often
-BATCH_MESSAGES: Final = 200  # messages a COMMIT: one fsync pays for all of them
-BATCH_OCTETS: Final = 8 * 1024 * 1024  # octets a COMMIT: bounds memory, and the writer's turn at the database
-BATCH_SECONDS: Final = 1.0  # on a slow line, what is fetched becomes durable and visible this often
 FETCH_SECONDS: Final = 30 * 60.0  # a visit fetches no longer than this; the rest comes at the next one
 SESSIONS_A_VISIT: Final = 100  # after cuts, and for DELETES_PER_SESSION; each must have brought the visit forward
 SESSION_SECONDS: Final = FETCH_SECONDS + 10 * 60.0  # then the socket is closed, whatever the server does
 
-Report = Callable[[int, int], None]
 
-
-class Step(StrEnum):
-    """The named steps of a poll, in order; the kill tests end the process at each of them."""
-
-    LEASED = "poll.leased"
-    CONNECTED = "poll.connected"
-    LISTED = "poll.listed"
-    RETRIEVED = "poll.retrieved"
-    COMMITTED = "poll.committed"
-    PROVEN = "poll.proven"
-    DELE_SENT = "poll.dele_sent"
-    DELE_RECORDED = "poll.dele_recorded"
-    QUIT = "poll.quit"
-    RECORDED = "poll.recorded"
-
-
-def poll(account: Account, context: Context, *, report: Report | None = None) -> Result:
+def poll(
+    account: Account,
+    context: Context,
+    *,
+    report: Report | None = None,
+    uidls: frozenset[str] = frozenset(),
+    mark_seen: bool = False,
+) -> Result:
     """Visit the account once; never raises for what a server, a network or a database can do.
 
-    report: told (messages done, messages planned) as the visit goes on, for a progress bar.
+    report: told (messages done, messages planned) as the visit goes on, for a progress bar.  uidls: these messages alone are
+    fetched, whole.  mark_seen: nothing is fetched; what is listed, and not known, is marked as seen.
     """
     result = Result(account=account.name)
     if account.pop3 is None:
@@ -84,25 +71,10 @@ def poll(account: Account, context: Context, *, report: Report | None = None) ->
         result.outcome = "busy"
         result.error = errors.Busy(f"{account.name}: another process is visiting this account")
         return result
-    _Visit(account.name, account.pop3, context, result, report or (lambda _done, _planned: None)).run()
+    one = _Visit(account.name, account.pop3, context, result, report or (lambda _done, _planned: None))
+    one.uidls, one.mark_seen = uidls, mark_seen
+    one.run()
     return result
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What was retrieved since the last COMMIT."""
-
-    numbers: list[int] = field(default_factory=list)
-    incoming: list[archive.Incoming] = field(default_factory=list)
-    octets: int = 0
-
-    def add(self, number: int, incoming: archive.Incoming) -> None:
-        self.numbers.append(number)
-        self.incoming.append(incoming)
-        self.octets += incoming.spool.octets
-
-    def is_full(self) -> bool:
-        return len(self.incoming) >= BATCH_MESSAGES or self.octets >= BATCH_OCTETS
 
 
 class _Visit:
@@ -111,6 +83,7 @@ class _Visit:
     def __init__(self, name: str, pop3: Pop3, context: Context, result: Result, report: Report) -> None:
         self.name, self.pop3, self.context, self.result, self.report = name, pop3, context, result, report
         self.started = self.renewed = context.monotonic()
+        self.uidls, self.mark_seen = frozenset[str](), False
         self.occurrences: dict[int, int] = {}
         self.deletable: list[tuple[int, int]] = []  # (message number, ledger id), each proven in this visit
         self.unproven: set[int] = set()  # messages that did not read back equal: then nothing is deleted
@@ -255,25 +228,31 @@ class _Visit:
     def _visit(self, client: pop3_client.Client, listing: Listing) -> None:
         """Plan, write down what needs no RETR, then fetch."""
         context, now = self.context, self.context.clock()
+        if self.mark_seen:
+            self.result.seen = first.mark(self.name, list(listing.entries), self.occurrences, first.MARKED, context)
+            return
+        self.result.missing = tuple(sorted(self.uidls - {entry.uidl for entry in listing.entries}))
+        marked = first.meet(self.name, self.pop3.first, listing, self.occurrences, client, context)
+        if marked:
+            self.result.seen += marked
+            self._recall()
+        octets_left = self._left(self.pop3.max_octets_per_poll, self.result.octets)
         policy = planning.Policy(
             delete=self.pop3.delete,
             max_message_octets=self.pop3.max_message_octets,
-            max_messages=self._left(self.pop3.max_messages_per_poll, self.result.fetched),
+            oversize=self.pop3.oversize,
+            max_messages=0 if octets_left == 0 else self._left(self.pop3.max_messages_per_poll, self.result.fetched),
+            max_octets=octets_left,
+            wanted_uidls=self.uidls,
         )
         plan = self._within_a_session(planning.plan(listing, self.known, policy, now))
-        self.result.skipped = len(plan.skip)
+        self.result.skipped = len(plan.skip) + len(plan.headers)
         with context.database.transaction() as tx:
             ledger.gone(tx, [one.id for one in plan.gone], now, expire=self._announced)
             ledger.returned(tx, [one.id for one in plan.returned], now)
             ledger.seen(tx, self.name, now)
-            skipped = [
-                (e, self.occurrences.get(e.number, 0), LedgerStatus.SKIPPED, why)
-                for e, why in plan.skip
-                if e.uidl is not None
-            ]
-            ledger.skip(tx, self.name, skipped, now)
-        for entry, why in plan.skip:
-            trace.message_skipped(account=self.name, uidl=entry.uidl or f"number {entry.number}", reason=why)
+        left = headers_only.archive_headers(self.name, plan.headers, self.occurrences, client, context, self._is_over)
+        self._skip([*plan.skip, *left])
         self._prove_known(plan)
         self._fetch(client, plan.fetch)
 
@@ -293,6 +272,14 @@ class _Visit:
         self.is_held_back = len(delete) < len(plan.delete) or len(fetch) < len(plan.fetch)
         return replace(plan, delete=delete, fetch=fetch)
 
+    def _skip(self, left: list[tuple[Entry, str]]) -> None:
+        """Write down what is left on the server, and why."""
+        rows = [(entry, self.occurrences.get(entry.number, 0), LedgerStatus.SKIPPED, why) for entry, why in left]
+        with self.context.database.transaction() as tx:
+            ledger.skip(tx, self.name, rows, self.context.clock())
+        for entry, why in left:
+            trace.message_skipped(account=self.name, uidl=entry.uidl or f"number {entry.number}", reason=why)
+
     def _prove_known(self, plan: planning.Plan) -> None:
         """Prove anew what was archived at an earlier visit and may be deleted now."""
         due = [(entry.number, known) for entry, known in plan.delete if known.message is not None]
@@ -305,78 +292,25 @@ class _Visit:
         self.deletable += [(number, known.id) for number, known in due]
 
     def _fetch(self, client: pop3_client.Client, entries: tuple[Entry, ...]) -> None:
-        batch, refused = _Batch(), []
-        committed_at = self.context.monotonic()
-        retrieved = client.retrieve(self._while_allowed(entries), max_message_octets=self.pop3.max_message_octets)
-        cut: errors.PostroomError | None = None
-        with Writer(self._commit) as writer:
-            for done in range(1, len(entries) + 1):
-                try:
-                    found = next(retrieved, None)
-                except (errors.WireError, errors.Pop3Error) as error:
-                    cut = error  # what is here whole is kept, so that the next session begins behind it
-                    break
-                if found is None:
-                    break
-                entry, got = found
-                if isinstance(got, Spool):
-                    # A nameless message is known by its content; two of equal content are one message, listed twice.
-                    uidl = entry.uidl or f"sha256:{got.sha256}"
-                    occurrence = self.occurrences.get(entry.number, 0)
-                    batch.add(
-                        entry.number,
-                        archive.Incoming(uidl=uidl, occurrence=occurrence, entry_octets=entry.octets, spool=got),
-                    )
-                else:
-                    refused.append((entry, self.occurrences.get(entry.number, 0), LedgerStatus.REFUSED, got.reply))
-                    if not got.reply.startswith("-ERR"):
-                        self.unkept.add(entry.number)
-                if batch.is_full() or self.context.monotonic() - committed_at >= BATCH_SECONDS:
-                    writer.hand_over(batch)
-                    batch, committed_at = _Batch(), self.context.monotonic()
-                self.report(done, len(entries))
-        self._commit(batch)
-        if refused:
-            self.result.skipped += len(refused)
-            with self.context.database.transaction() as tx:
-                named = [row for row in refused if row[0].uidl is not None]
-                ledger.skip(tx, self.name, named, self.context.clock())
-            for entry, _occurrence, _status, why in refused:
-                trace.message_skipped(account=self.name, uidl=entry.uidl or f"number {entry.number}", reason=why)
-        if cut is not None:
-            raise cut
-
-    def _while_allowed(self, entries: tuple[Entry, ...]) -> Iterator[Entry]:
-        """Hand out entries until the house stops or the visit has lasted long enough; what is under way is finished."""
-        for entry in entries:
-            if self._is_over():
-                return
-            yield entry
-
-    def _commit(self, batch: _Batch) -> None:
-        """Make the batch durable, then prove what the policy wants deleted."""
-        if not batch.incoming:
-            return
-        context, now = self.context, self.context.clock()
-        context.step(Step.RETRIEVED, account=self.name)
-        with context.database.transaction() as tx:
-            filed = archive.add(tx, self.name, batch.incoming, now)
-        context.step(Step.COMMITTED, account=self.name)
-        self.result.fetched += len(filed)
-        self.result.new += sum(one.is_new for one in filed)
-        self.result.octets += batch.octets
-        for one in batch.incoming:
-            one.spool.close()
-        allowed = self.pop3.delete.allows
-        due = [pair for pair in zip(batch.numbers, filed, strict=True) if allowed(pair[1].first_seen_at, now)]
-        # EXPIRE 0 (RFC 2449 section 6.7): QUIT deletes what was retrieved, so all of it is proven.
-        wanted = {one.message for one in (filed if self._is_taken_at_quit else [one for _number, one in due])}
-        if not wanted:
-            return
-        with context.database.reading() as conn:
-            self.unproven |= wanted - archive.proven(conn, sorted(wanted))
-        context.step(Step.PROVEN, account=self.name)
-        self.deletable += [(number, one.ledger) for number, one in due]
+        retrieval = Retrieval(
+            self.name,
+            self.pop3,
+            self.context,
+            self.result,
+            self.occurrences,
+            is_over=self._is_over,
+            proves_all=self._is_taken_at_quit,
+            max_message_octets=None
+            if self.uidls
+            else self.pop3.max_message_octets,  # what is asked for may be of any size
+            report=self.report,
+        )
+        try:
+            retrieval.run(client, entries)
+        finally:
+            self.deletable += retrieval.deletable
+            self.unproven |= retrieval.unproven
+            self.unkept |= retrieval.unkept
 
     def _delete_and_quit(self, client: pop3_client.Client) -> None:
         context = self.context

@@ -22,6 +22,7 @@ from daemon.wire.transcript import Transcript
 class Result:
     """How a visit went; the counts hold also when it failed midway.
 
+    seen: marked as seen in the ledger, without being fetched.  missing: asked for by UIDL, and not listed.
     outcome: ok, failed (see `error`), interrupted (by our own stop), busy (another process visits this account), or stopped
     (not visited: see jobs/standstill.py).  logged_in_at: None without a login.  login_delay: seconds, as CAPA says.
     """
@@ -32,10 +33,12 @@ class Result:
     listed: int = 0
     fetched: int = 0
     new: int = 0
+    seen: int = 0
     octets: int = 0
     skipped: int = 0
     dele_sent: int = 0
     deleted: int = 0
+    missing: tuple[str, ...] = ()
     error: errors.PostroomError | None = None
     logged_in_at: datetime | None = None
     login_delay: int | None = None

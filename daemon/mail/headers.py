@@ -29,6 +29,7 @@ _READ: Final = {
     name.encode(): name
     for name in (
         *(
+            "received",
             "from",
             "sender",
             "reply-to",

@@ -6,41 +6,61 @@ once; taking a new message for a known one would lose mail. So in doubt it is fe
 
 Twins (one UIDL twice in a listing) are matched to ledger rows by size, as a multiset, and never planned for deletion: which
 is which can't be told. A row whose UIDL is not listed any more is gone, unless the listing has messages without a name.
+
+Only what is archived whole is ever planned for deletion: a row that is SEEN, HEADERS, SKIPPED or REFUSED proves nothing.
 """
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from daemon.mail.account import DeletePolicy
 from daemon.mail.maildrop import Entry, Known, LedgerStatus, Listing
 
 # Which of several rows of one UIDL is the likelier match: those that should be in the maildrop first.
-_LIKELY: Final = {LedgerStatus.ARCHIVED: 0, LedgerStatus.SKIPPED: 1, LedgerStatus.REFUSED: 1}
+_LIKELY: Final = {
+    LedgerStatus.ARCHIVED: 0,
+    LedgerStatus.HEADERS: 1,
+    LedgerStatus.SEEN: 1,
+    LedgerStatus.SKIPPED: 1,
+    LedgerStatus.REFUSED: 1,
+}
 _HERE: Final = frozenset(_LIKELY)
+# A row of these that has a message was archived whole; any other one's message, if it has one, is not the listed one.
+_WHOLE: Final = frozenset({LedgerStatus.ARCHIVED, LedgerStatus.GONE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the operator wants. None: no limit."""
+    """What the operator wants. None: no limit.
+
+    max_octets: of one visit; the message that goes beyond it is the last one.  oversize: what becomes of messages larger than
+    max_message_octets.  wanted_uidls: if any, these messages alone are fetched, whole, whatever the limits and the ledger
+    say, unless they are archived; all else waits for the next visit.
+    """
 
     delete: DeletePolicy
     max_message_octets: int | None = None
+    oversize: Literal["skip", "headers"] = "skip"
     max_messages: int | None = None
+    max_octets: int | None = None
+    wanted_uidls: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a visit is to do.
 
-    fetch: oldest first, no more than `max_messages`.  delete: archived, and the policy says so; each is proven before DELE.
-    skip: left on the server, with the reason.  gone: in the ledger as being there, but not listed.  returned: in the ledger as
-    gone, archived, and listed again.  known: how many listed messages need no RETR.
+    fetch: oldest first, within the limits of a visit.  delete: archived, and the policy says so; each is proven before DELE.
+    headers: too large, of which the header section alone is archived (TOP), with the reason.  skip: left on the server, with
+    the reason.  gone: in the ledger as being there, but not listed.  returned: in the ledger as gone, archived, and listed
+    again.  known: how many listed messages need no RETR.
     """
 
     fetch: tuple[Entry, ...] = ()
+    headers: tuple[tuple[Entry, str], ...] = ()
     delete: tuple[tuple[Entry, Known], ...] = ()
     skip: tuple[tuple[Entry, str], ...] = ()
     gone: tuple[Known, ...] = ()
@@ -58,7 +78,7 @@ def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime
             named[entry.uidl].append(entry)
 
     wanted = [entry for entry in entries if entry.uidl is None]
-    delete: list[tuple[Entry, Known]] = []
+    archived: list[tuple[Entry, Known]] = []  # beyond doubt, so that they may be deleted
     returned: list[Known] = []
     gone: list[Known] = []
     for uidl, entries in named.items():
@@ -66,32 +86,79 @@ def plan(listing: Listing, known: Sequence[Known], policy: Policy, now: datetime
         gone += missing
         is_certain = len(entries) == 1 and not missing
         for entry, match in pairs:
-            if match is None or (match.message is None and match.status != LedgerStatus.ARCHIVED):
+            is_archived = match is not None and match.message is not None and match.status in _WHOLE
+            if match is None or (not is_archived and _is_wanted(entry, match, policy)):
                 wanted.append(entry)
                 continue
             recognised += 1
-            if match.message is None:
-                continue  # pruned from the archive on purpose: not fetched again, and never deleted without proof
+            if not is_archived:
+                continue  # without proof it is never deleted
             if match.status not in _HERE:
                 returned.append(match)
-            if is_certain and policy.delete.allows(match.first_seen_at, now):
-                delete.append((entry, match))
+            if is_certain:
+                archived.append((entry, match))
     gone += [row for left in rows.values() for row in left if row.status in _HERE]
 
     wanted.sort(key=lambda entry: entry.number)
-    limit = policy.max_message_octets
-    skip = [
-        (one, f"{one.octets} octets, and MAX_MESSAGE_OCTETS is {limit}") for one in wanted if _is_larger(one, limit)
-    ]
-    fetch = [one for one in wanted if not _is_larger(one, limit)]
-    return Plan(
-        fetch=tuple(fetch[: policy.max_messages]),
-        delete=tuple(delete),
-        skip=tuple(skip),
+    made = Plan(
         gone=tuple(gone) if all(entry.uidl is not None for entry in listing.entries) else (),
         returned=tuple(returned),
         known=recognised,
     )
+    if policy.wanted_uidls:
+        return replace(made, fetch=tuple(one for one in wanted if one.uidl in policy.wanted_uidls))
+    limit = policy.max_message_octets
+    oversized = [
+        (one, f"{one.octets} octets, and MAX_MESSAGE_OCTETS is {limit}") for one in wanted if _is_larger(one, limit)
+    ]
+    # A message without a name is not recognised by its header section, which would be fetched again and again.
+    by_top = [pair for pair in oversized if policy.oversize == "headers" and pair[0].uidl is not None]
+    return replace(
+        made,
+        fetch=_within([one for one in wanted if not _is_larger(one, limit)], policy),
+        headers=tuple(by_top),
+        skip=tuple(pair for pair in oversized if policy.oversize != "headers" or pair[0].uidl is None),
+        delete=tuple(_deletable(listing, archived, policy.delete, now)),
+    )
+
+
+def _is_wanted(entry: Entry, row: Known, policy: Policy) -> bool:
+    """Tell whether a message that the ledger knows, and that is not archived whole, is fetched or skipped anew."""
+    if entry.uidl in policy.wanted_uidls:
+        return True
+    if row.status == LedgerStatus.HEADERS:  # fetched whole once the limit lets it through
+        octets = row.octets if entry.octets is None else entry.octets
+        return not _is_larger(entry._replace(octets=octets), policy.max_message_octets)
+    return row.status not in {LedgerStatus.SEEN, LedgerStatus.ARCHIVED}  # archived, and pruned on purpose
+
+
+def _within(wanted: list[Entry], policy: Policy) -> tuple[Entry, ...]:
+    """Give the oldest, as many as one visit may fetch; at least one."""
+    taken: list[Entry] = []
+    octets = 0
+    for entry in wanted[: policy.max_messages]:
+        taken.append(entry)
+        octets += entry.octets or 0
+        if policy.max_octets is not None and octets > policy.max_octets:
+            break
+    return tuple(taken)
+
+
+def _deletable(
+    listing: Listing, archived: list[tuple[Entry, Known]], policy: DeletePolicy, now: datetime
+) -> list[tuple[Entry, Known]]:
+    """Choose what is deleted of the messages that are archived beyond doubt."""
+    if policy.octets is None:
+        return [(entry, row) for entry, row in archived if policy.allows(row.first_seen_at, now)]
+    total = sum(entry.octets or 0 for entry in listing.entries)
+    chosen: list[tuple[Entry, Known]] = []
+    for entry, row in sorted(archived, key=lambda pair: pair[0].number):
+        if total <= policy.octets:
+            break
+        if entry.octets is not None:  # what is without a size makes the maildrop no smaller, as far as we know
+            chosen.append((entry, row))
+            total -= entry.octets
+    return chosen
 
 
 def _unsettled(

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Row, Select, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Insert, Row, Select, delete, func, insert, select, update
 
 from daemon import errors
+from daemon.mail.maildrop import LedgerStatus
 from daemon.mail.message import Parsed
 from daemon.store import ledger, schema
 from daemon.store.dialect import statements
@@ -26,12 +27,22 @@ PARTS_AT_ONCE: Final = 8  # rows read ahead while hashing: at most 32 MiB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """A message as it came. occurrence: counts equal UIDLs in one listing from 0.  entry_octets: its size as LIST said."""
+    """A message as it came. occurrence: counts equal UIDLs in one listing from 0.  entry_octets: its size as LIST said.
+
+    retrieved: `headers` if the spool holds its header section only.  reason: why, for the ledger.
+    """
 
     uidl: str
     occurrence: int = 0
     entry_octets: int | None = None
     spool: Spool
+    retrieved: str = "whole"
+    reason: str | None = None
+
+    @property
+    def status(self) -> LedgerStatus:
+        """What the ledger calls it."""
+        return LedgerStatus.ARCHIVED if self.retrieved == "whole" else LedgerStatus.HEADERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +58,10 @@ class Filed:
 
 
 def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetime) -> list[Filed]:
-    """Archive messages and write them into the ledger; give the place of each, in their order."""
+    """Archive messages and write them into the ledger; give the place of each, in their order.
+
+    A header section that was archived before, of a message that now comes whole, is deleted.
+    """
     known = _known(tx, account, {one.spool.sha256 for one in incoming})
     new: dict[str, Incoming] = {}
     for one in incoming:
@@ -57,7 +71,14 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
     if new:
         fixed = {"account": account, "archived_at": statements.ready(tx, now)}
         rows = [
-            fixed | {"id": ids[sha256], "uidl": one.uidl, "octets": one.spool.octets, "sha256": sha256}
+            fixed
+            | {
+                "id": ids[sha256],
+                "uidl": one.uidl,
+                "octets": one.spool.octets,
+                "sha256": sha256,
+                "retrieved": one.retrieved,
+            }
             for sha256, one in new.items()
         ]
         statements.bulk(tx, _message, rows)
@@ -70,10 +91,20 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
             "occurrence": one.occurrence,
             "octets": one.entry_octets,
             "message": places[one.spool.sha256],
+            "status": str(one.status),
+            "reason": one.reason,
         }
         for one in incoming
     }
+    whole = {known[one.spool.sha256] for one in incoming if one.retrieved == "whole" and one.spool.sha256 in known}
+    for start in range(0, len(whole), IDS_A_STATEMENT):  # a message without a body is its own header section
+        part = messages.c.id.in_(sorted(whole)[start : start + IDS_A_STATEMENT])
+        tx.execute(update(messages).where(part, messages.c.retrieved == "headers").values(retrieved="whole"))
+    superseded = _superseded(tx, account, incoming, places)
     known_as = ledger.archived(tx, account, list(entries.values()), now)
+    if superseded:
+        is_linked = select(schema.ledger.c.id).where(schema.ledger.c.message == messages.c.id).exists()
+        tx.execute(delete(messages).where(messages.c.id.in_(sorted(superseded)), ~is_linked))
     filed = []
     for one in incoming:
         key, first_seen_at = known_as[one.uidl, one.occurrence]
@@ -89,6 +120,18 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
             )
         )
     return filed
+
+
+def _superseded(tx: Connection, account: str, incoming: Sequence[Incoming], places: dict[str, int]) -> set[int]:
+    """Give the header sections that are not needed any more, for their messages come whole."""
+    before = ledger.headers_only(tx, account)
+    found: set[int] = set()
+    for one in incoming if before else ():
+        octets, message = before.get((one.uidl, one.occurrence), (None, 0))
+        is_same = octets is None or one.entry_octets is None or octets == one.entry_octets
+        if message and is_same and one.retrieved == "whole" and message != places[one.spool.sha256]:
+            found.add(message)
+    return found
 
 
 def _message(_tx: Connection) -> Insert:
@@ -129,12 +172,18 @@ def _add_sources(tx: Connection, sources: Iterable[tuple[int, Spool]]) -> None:
 # --- reading back ---------------------------------------------------------------------------------------------------
 
 
-def proven(conn: Connection, ids: Sequence[int]) -> set[int]:
-    """Read the octets of messages back and hash them; give the ids of those that are what was received."""
+def proven(conn: Connection, ids: Sequence[int], *, headers_too: bool = False) -> set[int]:
+    """Read the octets of messages back and hash them; give the ids of those that are what was received.
+
+    headers_too: also those of which the header section alone was; they prove nothing of a message.
+    """
     good: set[int] = set()
     for start in range(0, len(ids), IDS_A_STATEMENT):
         part = list(ids[start : start + IDS_A_STATEMENT])
-        hashes = dict(iter(conn.execute(select(messages.c.id, messages.c.sha256).where(messages.c.id.in_(part)))))
+        wanted = select(messages.c.id, messages.c.sha256).where(messages.c.id.in_(part))
+        if not headers_too:
+            wanted = wanted.where(messages.c.retrieved == "whole")
+        hashes = dict(iter(conn.execute(wanted)))
         found = {message: hashlib.sha256() for message in hashes}
         t = message_sources.c
         query = select(t.message, t.content).where(t.message.in_(part)).order_by(t.message, t.part)
@@ -147,14 +196,14 @@ def proven(conn: Connection, ids: Sequence[int]) -> set[int]:
 
 def source_parts(conn: Connection, message: int) -> Iterator[bytes]:
     """Give the octets of a message in parts of at most 4 MiB; NotFound if there is no such message."""
-    if conn.execute(select(messages.c.id).where(messages.c.id == message)).first() is None:
-        raise errors.NotFound(f"message {message}: not in the archive")
     for part in range(len(part_octets(conn, message))):
         yield source_part(conn, message, part)
 
 
 def part_octets(conn: Connection, message: int) -> list[int]:
-    """Give the octets of each part of a message, in their order; none if there is no such message."""
+    """Give the octets of each part of a message, in their order; NotFound if there is no such message."""
+    if conn.execute(select(messages.c.id).where(messages.c.id == message)).first() is None:
+        raise errors.NotFound(f"message {message}: not in the archive")
     t = message_sources.c
     return list(conn.execute(select(t.octets).where(t.message == message).order_by(t.part)).scalars())
 
@@ -175,11 +224,12 @@ def source(conn: Connection, message: int) -> bytes:
 
 def sources(conn: Connection, ids: Sequence[int]) -> dict[int, bytes]:
     """Give the octets of several messages whole, by id, in one statement; ids that are not in the archive are left out."""
-    t = message_sources.c
-    query = select(t.message, t.content).where(t.message.in_(ids)).order_by(t.message, t.part)
+    key, t = messages.c.id, message_sources.c
+    # Outer: a message whose octets somebody deleted is still there, and empty.
+    query = select(key, t.content).outerjoin(message_sources).where(key.in_(ids)).order_by(key, t.part)
     parts: dict[int, list[bytes]] = {}
     for message, content in statements.raw_rows(conn, query):
-        parts.setdefault(message, []).append(content)
+        parts.setdefault(message, []).append(content or b"")
     return {message: b"".join(contents) for message, contents in parts.items()}
 
 
@@ -279,14 +329,13 @@ def write_all_parsed(tx: Connection, items: Sequence[tuple[int, Parsed]], versio
         part = [key for key, _ in items[start : start + IDS_A_STATEMENT]]
         tx.execute(delete(addresses).where(addresses.c.message.in_(part)))
         tx.execute(delete(schema.attachments).where(schema.attachments.c.message.in_(part)))
-    statements.bulk(tx, _derived, [{"key": key, **_columns(tx, parsed, version)} for key, parsed in items])
+    statements.rewrite(tx, messages, [{"id": key, **_columns(tx, parsed, version)} for key, parsed in items])
     of_addresses = [
         {"message": key, "role": one.role, "position": one.position, "name": one.name, "address": one.address}
         for key, parsed in items
         for one in parsed.addresses
     ]
-    if of_addresses:
-        statements.bulk(tx, _address, of_addresses)
+    statements.fill(tx, addresses, of_addresses)
     of_attachments = [
         {
             "message": key,
@@ -301,20 +350,7 @@ def write_all_parsed(tx: Connection, items: Sequence[tuple[int, Parsed]], versio
         for key, parsed in items
         for one in parsed.attachments
     ]
-    if of_attachments:
-        statements.bulk(tx, _attachment, of_attachments)
-
-
-def _derived(_tx: Connection) -> Update:
-    return update(messages).where(messages.c.id == bindparam("key"))
-
-
-def _address(_tx: Connection) -> Insert:
-    return insert(addresses)
-
-
-def _attachment(_tx: Connection) -> Insert:
-    return insert(schema.attachments)
+    statements.fill(tx, schema.attachments, of_attachments)
 
 
 def _columns(tx: Connection, parsed: Parsed, version: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Row, bindparam, case, func, literal_column, null, select, update
+from sqlalchemy import Connection, Insert, Row, and_, bindparam, case, func, literal_column, null, or_, select, update
 
 from daemon.mail.maildrop import Entry, Known, LedgerStatus
 from daemon.store.dialect import statements
@@ -18,7 +18,13 @@ from daemon.store.schema import accounts, ledger
 SEEN_EVERY: Final = timedelta(hours=1)  # between two writes of last_seen_at
 IDS_A_STATEMENT: Final = 500  # parameters of one IN list, so that few different statements are compiled
 
-LISTED: Final = (LedgerStatus.ARCHIVED, LedgerStatus.SKIPPED, LedgerStatus.REFUSED)
+LISTED: Final = (
+    LedgerStatus.ARCHIVED,
+    LedgerStatus.HEADERS,
+    LedgerStatus.SEEN,
+    LedgerStatus.SKIPPED,
+    LedgerStatus.REFUSED,
+)
 
 
 def known(conn: Connection, account: str) -> list[Known]:
@@ -66,23 +72,62 @@ def skip(tx: Connection, account: str, rows: Sequence[tuple[Entry, int, LedgerSt
             "status": new.status,
             "reason": new.reason,
             "last_seen_at": new.last_seen_at,
+            "message": null(),  # a UIDL used again: what was archived under it is another message, and no proof of this one
             "attempts": ledger.c.attempts + new.attempts,
         },
     )
     tx.execute(statement, values)
 
 
+def is_first_contact(conn: Connection, account: str) -> bool:
+    """Tell whether the account's maildrop was never listed, and nothing is known of any message in it."""
+    listed = conn.execute(select(accounts.c.last_listed_at).where(accounts.c.name == account)).scalar()
+    return listed is None and count(conn, account) == 0
+
+
+def count(conn: Connection, account: str) -> int:
+    """Count the rows of an account."""
+    return int(conn.execute(select(func.count()).select_from(ledger).where(ledger.c.account == account)).scalar_one())
+
+
+def _seen(tx: Connection) -> Insert:
+    return statements.insert_missing(tx, ledger)
+
+
+def mark_seen(
+    tx: Connection, account: str, rows: Sequence[tuple[str, int, int | None]], reason: str, now: datetime
+) -> int:
+    """Write down messages that are not to be fetched; rows that are there stay as they are. Give how many are new.
+
+    rows: uidl, occurrence, and octets as LIST said.
+    """
+    if not rows:
+        return 0
+    before, at = count(tx, account), statements.ready(tx, now)
+    fixed = {"account": account, "first_seen_at": at, "last_seen_at": at, "status": str(LedgerStatus.SEEN)}
+    fixed["reason"] = reason
+    statements.bulk(
+        tx,
+        _seen,
+        [fixed | {"uidl": uidl, "occurrence": occurrence, "octets": octets} for uidl, occurrence, octets in rows],
+    )
+    return count(tx, account) - before
+
+
 def _archived(tx: Connection) -> Insert:
     """Make the row of an archived message, or bring the one that is there to that state."""
     statement = statements.upsert(tx, ledger)
     new, old = statement.excluded, ledger.c
+    # Whose header section was archived, and is fetched whole now, is no new message for all that.
+    was_headers = and_(old.status == literal_column(f"'{LedgerStatus.HEADERS}'"), old.octets == new.octets)
+    is_other = and_(old.message != new.message, or_(was_headers.is_(None), ~was_headers))
     made: Insert = statement.on_conflict_do_update(
         index_elements=statements.ledger_key(tx),
         set_={
             "octets": new.octets,
             "status": new.status,
-            "reason": null(),
-            "first_seen_at": case((old.message != new.message, new.first_seen_at), else_=old.first_seen_at),
+            "reason": new.reason,
+            "first_seen_at": case((is_other, new.first_seen_at), else_=old.first_seen_at),
             "last_seen_at": new.last_seen_at,
             "message": new.message,
             "attempts": literal_column("0"),
@@ -98,13 +143,13 @@ def archived(
 ) -> dict[tuple[str, int], tuple[int, datetime]]:
     """Write down what was archived; give ledger id and first_seen_at by (uidl, occurrence).
 
-    rows: uidl, occurrence, octets (as LIST said) and message of each. A UIDL that now names another message than before
-    is a new message: it is seen for the first time.
+    rows: uidl, occurrence, octets (as LIST said), message, status (ARCHIVED or HEADERS) and reason of each. A UIDL that now
+    names another message than before is a new message: it is seen for the first time.
     """
     if not rows:
         return {}
     at = statements.ready(tx, now)
-    fixed = {"account": account, "first_seen_at": at, "last_seen_at": at, "status": str(LedgerStatus.ARCHIVED)}
+    fixed = {"account": account, "first_seen_at": at, "last_seen_at": at}
     old = ledger.c
     statements.bulk(tx, _archived, [row | fixed for row in rows])
     moment = statements.moments(tx)
@@ -118,6 +163,15 @@ def archived(
             for key, uidl, occurrence, seen_at in statements.raw_rows(tx, query)
         }
     return found
+
+
+def headers_only(conn: Connection, account: str) -> dict[tuple[str, int], tuple[int | None, int]]:
+    """Give (octets, message) of the messages of which the header section alone is archived, by (uidl, occurrence)."""
+    t = ledger.c
+    query = select(t.uidl, t.occurrence, t.octets, t.message).where(
+        t.account == account, t.status == str(LedgerStatus.HEADERS), t.message.is_not(None)
+    )
+    return {(uidl, occurrence): (octets, message) for uidl, occurrence, octets, message in conn.execute(query)}
 
 
 def seen(tx: Connection, account: str, now: datetime) -> None:
@@ -144,6 +198,8 @@ def gone(tx: Connection, ids: Sequence[int], now: datetime, *, expire: str | Non
         {
             "status": str(LedgerStatus.GONE),
             "last_seen_at": func.coalesce(listed, ledger.c.last_seen_at),
+            # A header section is no proof of a message: listed again under this UIDL, it is not taken for archived.
+            "message": case((ledger.c.status == str(LedgerStatus.HEADERS), null()), else_=ledger.c.message),
             "reason": case(
                 (
                     ledger.c.dele_sent_at.is_not(None),

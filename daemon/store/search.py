@@ -19,7 +19,7 @@ SNIPPET_CHARACTERS: Final = 160  # of the text, where no word was asked for that
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One message that was found. snippet: a piece of it, [found words] in brackets.  rank: the lower the better."""
+    """One message that was found. retrieved: whole, or headers if only its header section is here.  snippet: a piece of it, [found words] in brackets.  rank: the lower the better."""
 
     id: int
     account: str
@@ -27,6 +27,7 @@ class Hit:
     from_name: str | None
     from_address: str | None
     subject: str | None
+    retrieved: str
     snippet: str
     rank: float
 
@@ -37,7 +38,17 @@ def search(conn: Connection, query: str, *, limit: int = 20, offset: int = 0, ac
     wanted = [term for term in asked.terms if not term.is_negated]
     t = messages.c
     match = matching.ranked(conn, wanted, SNIPPET_CHARACTERS)
-    columns = (t.id, t.account, t.sent_at, t.from_name, t.from_address, t.subject, match.snippet, match.rank)
+    columns = (
+        t.id,
+        t.account,
+        t.sent_at,
+        t.from_name,
+        t.from_address,
+        t.subject,
+        t.retrieved,
+        match.snippet,
+        match.rank,
+    )
     found = select(*columns).select_from(match.source).where(*match.conditions, *_filters(conn, asked, account))
     # The newest first where all match equally well, or nothing was asked that could match better or worse.
     found = found.order_by(match.rank, t.sent_at.desc().nulls_last(), t.id.desc())

@@ -41,7 +41,20 @@ def verbs() -> list[tuple[str, ...]]:
 
 
 def test_all_verbs_of_the_design_are_there_and_those_to_come_are_not() -> None:
-    expected = {"run", "fetch", "send", "check", "status", "search", "show", "export", "attachment", "demo"}
+    expected = {
+        "run",
+        "fetch",
+        "send",
+        "check",
+        "retry",
+        "status",
+        "search",
+        "show",
+        "export",
+        "attachment",
+        "import",
+        "demo",
+    }
     expected |= {"outbox", *(f"outbox {one}" for one in ("add", "list", "show", "retry", "hold", "release", "cancel"))}
     expected |= {"maildrop", *(f"maildrop {one}" for one in ("list", "top", "show", "delete"))}
     expected |= {"db", *(f"db {one}" for one in ("upgrade", "verify", "reindex", "prune"))}

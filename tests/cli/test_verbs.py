@@ -129,7 +129,9 @@ def test_status_tells_how_it_stands(house: House) -> None:
     assert "account   work  anna@example.org, 2 messages" in text
     assert "fetch: ok 0 s ago" in text or "fetch: ok 1 s ago" in text
     assert "send:  never yet" in text
-    house("fetch", expected=errors.EX_NOPERM, POSTROOM_ACCOUNTS__WORK__POP3__PASSWORD="wrong")
+    house.pop3.stop()
+    house("fetch", expected=errors.EX_UNAVAILABLE)
+    house.pop3.start()
     assert "fetch: failing for" in house("status").stdout
     assert 2 == json.loads(house("status", "--json").stdout)["messages"]
 

@@ -13,7 +13,8 @@ import pytest
 
 from daemon.demo.pop3_server import Pop3Server
 from daemon.demo.smtp_server import SmtpServer
-from daemon.jobs import drain, poll
+from daemon.jobs import drain
+from daemon.jobs.step import Step
 from tests.secrets_used import PASSWORD
 from tests.suite_log import child_log
 
@@ -66,9 +67,9 @@ def query(directory: Path, statement: str) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("what", ["run", "fetch"])
-@pytest.mark.parametrize("step", list(poll.Step))
+@pytest.mark.parametrize("step", list(Step))
 def test_a_poll_killed_at_any_step_is_finished_by_the_next(
-    step: poll.Step, what: str, tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], environment: dict[str, str]
+    step: Step, what: str, tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], environment: dict[str, str]
 ) -> None:
     maildrop = servers[0].maildrop("anna")
     assert -signal.SIGKILL == go(what, step, environment, tmp_path)

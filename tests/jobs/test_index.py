@@ -4,8 +4,9 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
+from daemon import errors
 from daemon.demo import letters
 from daemon.jobs import index
 from daemon.mail import parse
@@ -67,6 +68,53 @@ def test_sources_are_held_within_a_bound(monkeypatch: pytest.MonkeyPatch, databa
     fill(database, SAMPLE)
     monkeypatch.setattr(index, "OCTETS_A_BATCH", 1000)  # less than two of most letters
     assert len(SAMPLE) == run(database).messages
+
+
+def test_large_messages_are_read_in_parts_and_give_the_same_columns(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    monkeypatch.setattr(archive, "SOURCE_PART_OCTETS", 700)
+    monkeypatch.setattr(index, "OCTETS_WHOLE", 700)
+    read = []
+    original = archive.source_part
+
+    def watched(conn: Connection, message: int, part: int) -> bytes:
+        read.append(part)
+        return original(conn, message, part)
+
+    monkeypatch.setattr(archive, "source_part", watched)
+    ids = fill(database, SAMPLE)
+    assert len(SAMPLE) == run(database).messages
+    assert max(len(one) for one in SAMPLE) // 700 == max(read)
+    with database.reading() as conn:
+        for message, raw in zip(ids, SAMPLE, strict=True):
+            found, expected = archive.get(conn, message), parse.parse(raw)
+            assert (expected.subject, expected.body_text) == (found.subject, found.body_text)
+            assert [one.sha256 for one in expected.attachments] == [
+                one.sha256 for one in archive.attachments(conn, message)
+            ]
+
+
+def test_a_large_message_that_is_pruned_while_it_is_read_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    monkeypatch.setattr(archive, "SOURCE_PART_OCTETS", 100)
+    monkeypatch.setattr(index, "OCTETS_WHOLE", 100)
+    fill(database, SAMPLE[:1])
+    original = archive.part_octets
+
+    def pruned(conn: Connection, message: int) -> list[int]:
+        octets = original(conn, message)
+        monkeypatch.setattr(archive, "source_part", gone)
+        return octets
+
+    def gone(*_: object) -> bytes:
+        stop.set()
+        raise errors.NotFound("pruned")
+
+    stop = threading.Event()
+    monkeypatch.setattr(archive, "part_octets", pruned)
+    assert index.Indexed(messages=0, with_defects=0) == run(database, stop)
 
 
 def test_no_transaction_is_open_while_a_message_is_parsed(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:

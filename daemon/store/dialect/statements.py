@@ -1,12 +1,13 @@
 """Statements and conditions that the two databases spell differently."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, Update, func, text
+from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, func, text
 
 from daemon.store import schema
 from daemon.store.dialect.types import SQLITE, Instant
@@ -73,11 +74,11 @@ def uidl_in(conn: Connection, uidls: Sequence[str]) -> ColumnElement[bool]:
 # column would cost more than the database's.
 
 
-_COMPILED: Final[dict[tuple[str, Callable[[Connection], Insert | Update]], tuple[str, Sequence[str] | None]]] = {}
+_COMPILED: Final[dict[tuple[str, Callable[[Connection], Insert]], tuple[str, Sequence[str] | None]]] = {}
 
 
-def bulk(tx: Connection, make: Callable[[Connection], Insert | Update], rows: Sequence[dict[str, Any]]) -> None:
-    """Run an INSERT or UPDATE for many rows. make: a function that gives it, always the same one; it is compiled once.
+def bulk(tx: Connection, make: Callable[[Connection], Insert], rows: Sequence[dict[str, Any]]) -> None:
+    """Run an INSERT for many rows. make: a function that gives it, always the same one; it is compiled once.
 
     rows: all of one shape, always the same one; values as `ready` makes them.
     """
@@ -91,6 +92,43 @@ def bulk(tx: Connection, make: Callable[[Connection], Insert | Update], rows: Se
     else:
         pick = itemgetter(*names)
         tx.exec_driver_sql(statement, [pick(row) for row in rows])
+
+
+def fill(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows of numbers and texts, as `rewrite` takes them; there may be none."""
+    if rows:
+        names = list(rows[0])
+        given = ", ".join(names)
+        if kind_of(tx) == SQLITE:
+            places = ", ".join(f"value->>{place}" for place in range(len(names)))
+            _run_json(tx, f"INSERT INTO {table.name} ({given}) SELECT {places} FROM json_each(?)", rows)  # noqa: S608 -- names of our own tables and columns
+        else:
+            places = ", ".join(f"%({name})s" for name in names)
+            tx.exec_driver_sql(f"INSERT INTO {table.name} ({given}) VALUES ({places})", list(rows))  # noqa: S608 -- names of our own tables and columns
+
+
+def rewrite(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Update rows by their `id`. rows: all of one shape, numbers and texts, values as `ready` makes them; at least one.
+
+    On SQLite one statement takes them all, as JSON: run for each row, the driver would want Python's lock back after each,
+    which in a thread beside a busy one it gets after 5 ms (`sys.getswitchinterval`).
+    """
+    names = list(rows[0])
+    if kind_of(tx) == SQLITE:
+        given = {name: f"given.value->>{place}" for place, name in enumerate(names)}
+        setting = ", ".join(f"{name} = {value}" for name, value in given.items() if name != "id")
+        statement = (
+            f"UPDATE {table.name} SET {setting} FROM json_each(?) AS given WHERE {table.name}.id = {given['id']}"  # noqa: S608 -- names of our own tables and columns
+        )
+        _run_json(tx, statement, rows)
+    else:
+        setting = ", ".join(f"{name} = %({name})s" for name in names if name != "id")
+        tx.exec_driver_sql(f"UPDATE {table.name} SET {setting} WHERE id = %(id)s", list(rows))  # noqa: S608 -- names of our own tables and columns
+
+
+def _run_json(tx: Connection, statement: str, rows: Sequence[dict[str, Any]]) -> None:
+    values = json.dumps([list(row.values()) for row in rows], ensure_ascii=False)
+    tx.exec_driver_sql(statement, (values,))
 
 
 def ready(tx: Connection, moment: datetime) -> Any:
