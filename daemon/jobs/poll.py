@@ -58,9 +58,14 @@ def poll(
             errors.InputInvalid(f"{account.name}: this account has no POP3 settings"),
         )
         return result
+    transcript = context.transcript(account.name)
+    poll_id, memory = 0, None
     try:
         with context.database.transaction() as tx:
             leased = accounts.lease(tx, account.name, context.owner, context.clock(), LEASE)
+            if leased:
+                poll_id = accounts.begin_poll(tx, account.name, transcript.session, context.owner, context.clock())
+                memory = Memory.parse(accounts.capabilities(tx, account.name))
     except errors.StoreError as error:
         trace.poll_failed(account=account.name, session=None, error=error, fetched=0, next_poll_at=None)
         result.outcome, result.error = "failed", error
@@ -70,8 +75,8 @@ def poll(
         result.error = errors.Busy(f"{account.name}: another process is visiting this account")
         return result
     one = _Visit(account.name, account.pop3, context, result, report or (lambda _done, _planned: None))
-    one.uidls, one.mark_seen = uidls, mark_seen
-    one.run()
+    one.uidls, one.mark_seen, one.memory = uidls, mark_seen, memory
+    one.run(transcript, poll_id)
     return result
 
 
@@ -91,17 +96,12 @@ class _Visit:
         self.unkept: set[int] = set()  # numbers of messages that came and were let go, for they are too large
         self.expire: Expire | None = None
 
-    def run(self) -> None:
+    def run(self, transcript: Transcript, poll_id: int) -> None:
         """Hold the session, then record how it went."""
         context, result = self.context, self.result
-        transcript = context.transcript(self.name)
         result.session = transcript.session
-        poll_id: int | None = None
         try:
             context.step(Step.LEASED, account=self.name)
-            with context.database.transaction() as tx:
-                poll_id = accounts.begin_poll(tx, self.name, transcript.session, context.owner, context.clock())
-                self.memory = Memory.parse(accounts.capabilities(tx, self.name))
             self._sessions(transcript)
         except errors.PostroomError as error:
             self._remember(None)

@@ -60,11 +60,11 @@ def logged_in(context: Context, result: Result, pop3: Pop3, capabilities: Capabi
 
 
 def record(
-    context: Context, result: Result, pop3: Pop3, poll_id: int | None, transcript: Transcript, *, seconds: float
+    context: Context, result: Result, pop3: Pop3, poll_id: int, transcript: Transcript, *, seconds: float
 ) -> None:
     """Write the visit down and give its lease back; a database that fails here makes the visit a failed one, and is traced.
 
-    poll_id: None if the visit failed before it had a row.  seconds: how long it took.
+    seconds: how long it took.
     """
     next_poll_at: datetime | None = None
     try:
@@ -121,9 +121,7 @@ def _verdict(
     return _Verdict(text=str(error), next_poll_at=next_poll_at, is_failing=not is_passing, fingerprint=None)
 
 
-def _write(
-    context: Context, result: Result, pop3: Pop3, poll_id: int | None, transcript: str | None
-) -> datetime | None:
+def _write(context: Context, result: Result, pop3: Pop3, poll_id: int, transcript: str | None) -> datetime | None:
     """Return when the account is visited again, if it is failing and not stopped."""
     name, now, error = result.account, context.clock(), result.error
     verdict: _Verdict | None = (
@@ -145,21 +143,20 @@ def _write(
             )
             if verdict.fingerprint is not None:
                 accounts.stop(tx, name, verdict.fingerprint, now)
-        if poll_id is not None:
-            accounts.end_poll(
-                tx,
-                poll_id,
-                now=now,
-                outcome=result.outcome,
-                listed=result.listed,
-                fetched=result.fetched,
-                octets=result.octets,
-                skipped=result.skipped,
-                dele_sent=result.dele_sent,
-                deleted=result.deleted,
-                error=str(error) if error else None,
-                transcript=transcript,
-            )
+        accounts.end_poll(
+            tx,
+            poll_id,
+            now=now,
+            outcome=result.outcome,
+            listed=result.listed,
+            fetched=result.fetched,
+            octets=result.octets,
+            skipped=result.skipped,
+            dele_sent=result.dele_sent,
+            deleted=result.deleted,
+            error=str(error) if error else None,
+            transcript=transcript,
+        )
         accounts.release(tx, name, context.owner)
     if error is not None and verdict is not None and verdict.fingerprint is not None:
         trace.polling_stopped(account=name, error=error, advice=standstill.advice(name))

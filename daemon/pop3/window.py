@@ -15,6 +15,7 @@ from daemon.wire.spool import Spool
 
 WINDOW_MESSAGES: Final = 512  # commands under way: 6 KiB of them fit any socket buffer, so that neither side can block
 WINDOW_OCTETS: Final = 8 * 1024 * 1024  # octets asked for and not here yet: what a stop or a cut wastes at most
+STATUS_LINES: Final = (b"+OK", b"-ERR")  # no header section begins so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +80,14 @@ class Arriving:
         """`max_octets`: of one message; a larger one is read on and let go, for its end must be found."""
         self._max_octets = max_octets
         self._spool: Spool | None = None
+        self._begins_as_reply = False
         self.octets = 0
 
     def add(self, octets: bytes) -> None:
         """Take in the next octets."""
         is_first = self.octets == 0 and self._spool is None
+        if is_first:
+            self._begins_as_reply = octets.startswith(STATUS_LINES)
         self.octets += len(octets)
         if self._max_octets is not None and self.octets > self._max_octets:
             self.close()
@@ -96,10 +100,19 @@ class Arriving:
         """Hand out the message, and begin anew."""
         spool, octets = self._spool, self.octets
         self._spool, self.octets = None, 0
+        if spool is not None and self._is_out_of_step(octets, entry):
+            spool.close()
+            return Refused(
+                reply=f"begins with a status line, and has {octets} octets, not the {entry.octets} that LIST said"
+            )
         if spool is not None:
             return spool
         listed = "" if entry.octets is None else f", not the {entry.octets} that LIST said"
         return Refused(reply=f"larger than {self._max_octets} octets: it has {octets}{listed}")
+
+    def _is_out_of_step(self, octets: int, entry: Entry) -> bool:
+        """Tell whether a reply too many was taken for this one's, so that its own status line stands in the message."""
+        return self._begins_as_reply and entry.octets is not None and octets != entry.octets
 
     def close(self) -> None:
         """Let go of what is here of a message."""
