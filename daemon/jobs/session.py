@@ -33,6 +33,7 @@ def maildrop(
             Credentials(username=pop3.username, secret=pop3.password.read() if pop3.password else Secret("")),
             auth=pop3.auth,
             memory=memory,
+            language=pop3.language,
             transcript=transcript,
             deadline=deadline,
             progress=progress,

@@ -65,6 +65,30 @@ class Stls(Command):
     ends_pipeline = True
 
 
+class Utf8(Command):
+    """Give internationalized mail as it is, not downgraded (RFC 6856 section 2)."""
+
+    verb = "UTF8"
+
+
+@dataclass(frozen=True, slots=True)
+class Lang(Command):
+    """Say the human part of replies in this language (RFC 6856 section 3)."""
+
+    verb: ClassVar[str] = "LANG"
+    language: str
+
+    @property
+    def wire(self) -> bytes:
+        """Its octets, CRLF included."""
+        return b"LANG %b\r\n" % _argument("language", self.language)
+
+    @property
+    def shown(self) -> str:
+        """Its text for a transcript."""
+        return f"LANG {self.language}"
+
+
 @dataclass(frozen=True, slots=True)
 class User(Command):
     """The name."""

@@ -24,6 +24,7 @@ from daemon.pop3.commands import (
     Capa,
     Command,
     Dele,
+    Lang,
     List,
     Noop,
     Pass,
@@ -35,6 +36,7 @@ from daemon.pop3.commands import (
     Top,
     Uidl,
     User,
+    Utf8,
 )
 from daemon.wire.lines import BodyReader, LineReader
 
@@ -61,6 +63,8 @@ TRANSITIONS: Final[Mapping[State, Mapping[type[Command], State]]] = {
     State.AUTHORIZATION: {
         Capa: State.AUTHORIZATION,
         Stls: State.AUTHORIZATION,
+        Utf8: State.AUTHORIZATION,
+        Lang: State.AUTHORIZATION,
         User: State.AUTHORIZATION,
         Pass: State.TRANSACTION,
         Apop: State.TRANSACTION,

@@ -33,7 +33,11 @@ class Played:
         self.transcript = Transcript("test", "work")
 
     def connect(
-        self, security: Security = Security.PLAINTEXT, seconds: float = 5, deadline: float | None = None
+        self,
+        security: Security = Security.PLAINTEXT,
+        seconds: float = 5,
+        deadline: float | None = None,
+        language: str | None = None,
     ) -> Client:
         endpoint = Endpoint(
             host="127.0.0.1",
@@ -42,7 +46,7 @@ class Played:
             ca_file=ca_file(self.folder),
             timeout_seconds=seconds,
         )
-        return Client.connect(endpoint, ANNA, transcript=self.transcript, deadline=deadline)
+        return Client.connect(endpoint, ANNA, language=language, transcript=self.transcript, deadline=deadline)
 
 
 Play = Callable[[str], AbstractContextManager[Played]]
@@ -253,3 +257,8 @@ def test_every_dialogue_is_played() -> None:
     for path in DIALOGUES.glob("pop3_*.txt"):
         is_visited = Dialogue.read(path.name).has_expectations  # by test_visits
         assert is_visited or f'"{path.stem.removeprefix("pop3_")}"' in here, path.name
+
+
+def test_internationalized_mail_is_asked_for_as_it_is_and_replies_in_a_language(play: Play) -> None:
+    with play("utf8_and_language") as played:
+        played.connect(language="de").quit()

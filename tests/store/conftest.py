@@ -7,9 +7,8 @@ from daemon.store import archive
 from daemon.store.database import Database
 from daemon.wire.spool import Spool
 
-NOW = datetime.now(UTC).replace(microsecond=0) + timedelta(
-    minutes=5
-)  # after every default of the databases' own clocks
+# After every default of the databases' own clocks, however long the suite runs.
+NOW = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
 
 Add = Callable[..., list[archive.Filed]]
 
