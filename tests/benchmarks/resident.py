@@ -131,6 +131,7 @@ class _House:
         app.configure_trace(self.settings)
         self.database = app.open_database(self.settings)
         self.context = app.context_of(self.settings, self.database)
+        app.settle()
         return {}
 
     def poll(self, account: str, profile: str | None) -> dict[str, Any]:
