@@ -30,6 +30,8 @@ CRON_FIELDS: Final[tuple[tuple[str, int, int, Sequence[str]], ...]] = (
     ("weekday", 0, 7, WEEKDAYS),
 )
 
+NOTICES: Final = ("success", "failure", "delay")
+
 _WAIT: Final = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
 _WAIT_PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
 _OCTETS: Final = re.compile(r"(\d+) ?([KMG]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
@@ -253,6 +255,36 @@ def host(text: str) -> str:
     if re.search(r"[\s/@,;\[\]]", bare):
         raise ValueError("")
     return bare
+
+
+def hosts(text: str) -> tuple[tuple[str, int | None], ...]:
+    """Return hosts in their order, each with its port if one is written: `smtp2.example.org, [::1]:2525`."""
+    found = []
+    for one in text.split(","):
+        name, colon, port = one.strip().rpartition(":")
+        if not colon or (":" in name and not name.endswith("]")):
+            name, port = one.strip(), ""
+        if not name:
+            raise ValueError("a host is missing")
+        found.append((host(name), whole(port, 1, 65535) if port else None))
+    return tuple(found)
+
+
+def label(text: str) -> str:
+    """Return labels of a domain name, as a DKIM selector is (RFC 6376 section 3.1)."""
+    if not re.fullmatch(
+        r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", text, re.IGNORECASE
+    ):
+        raise ValueError("")
+    return text
+
+
+def notices(text: str) -> frozenset[str]:
+    """Return what is to be reported of a letter (RFC 3461 section 4.1): `success,failure,delay`, or nothing for `never`."""
+    words = {choice(word.strip(), ("never", *NOTICES)) for word in text.split(",")}
+    if "never" in words and len(words) > 1:
+        raise ValueError("never stands alone")
+    return frozenset(words - {"never"})
 
 
 def fingerprint(text: str) -> str:

@@ -11,14 +11,14 @@ Password files are not opened here: whoever only reads the archive may not be al
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from daemon import errors, variables
-from daemon.mail.account import Account, Pop3, Smtp
+from daemon.mail.account import Account, Dkim, Pop3, Smtp
 from daemon.reader import Reader
 from daemon.retry import Backoff
 from daemon.wire.secret import SecretSource
@@ -90,7 +90,10 @@ def _account(reader: Reader, name: str, written: str) -> Account:
         )
     pop3 = _pop3(reader, f"{prefix}POP3__", address or "") if has["POP3"] else None
     smtp = _smtp(reader, f"{prefix}SMTP__", address or "") if has["SMTP"] else None
-    return Account(name=name, address=address or "", pop3=pop3, smtp=smtp)
+    forward = reader.take(prefix, variables.FORWARD)
+    if forward is not None and (pop3 is None or smtp is None):
+        reader.mistakes.append(f"{prefix}FORWARD needs POP3 and SMTP in this account: what comes in is sent on")
+    return Account(name=name, address=address or "", pop3=pop3, smtp=smtp, forward=forward)
 
 
 def _pop3(reader: Reader, prefix: str, address: str) -> Pop3 | None:
@@ -126,10 +129,41 @@ def _smtp(reader: Reader, prefix: str, address: str) -> Smtp | None:
         max_connections=reader.take(prefix, variables.MAX_CONNECTIONS),
         budget=reader.take(prefix, variables.BUDGET),
         password=password,
+        protocol=reader.take(prefix, variables.PROTOCOL),
+        notify=reader.take(prefix, variables.NOTIFY),
+        verp=_switch(reader, prefix, variables.VERP),
+        suppress_bounces=_switch(reader, prefix, variables.SUPPRESS_BOUNCES),
+        dkim=_dkim(reader, prefix, address.rpartition("@")[2]),
     )
     if password is not None or auth == variables.EXTERNAL:
         given |= {"username": username or address}
+    if endpoint is not None and given.get("protocol") == "lmtp" and prefix + variables.PORT.name not in reader.values:
+        endpoint = replace(endpoint, port=variables.LMTP_PORT)
+    fallbacks = reader.take(prefix, variables.FALLBACK) or ()
+    if endpoint is not None and fallbacks:
+        given["fallbacks"] = tuple(replace(endpoint, host=host, port=port or endpoint.port) for host, port in fallbacks)
     return Smtp(endpoint=endpoint, **given) if endpoint else None
+
+
+def _dkim(reader: Reader, prefix: str, domain: str) -> Dkim | None:
+    """Return how to sign; a key without its selector, or a selector without a key, is a mistake."""
+    key_file, selector = reader.take(prefix, variables.DKIM_KEY_FILE), reader.take(prefix, variables.DKIM_SELECTOR)
+    domain = reader.take(prefix, variables.DKIM_DOMAIN) or domain
+    if key_file is None and selector is None:
+        return None
+    for one, other in (
+        (variables.DKIM_KEY_FILE, variables.DKIM_SELECTOR),
+        (variables.DKIM_SELECTOR, variables.DKIM_KEY_FILE),
+    ):
+        reader.missing(prefix + one.name, f"{one.takes}, for {other.name}")
+    file = _credential(reader, key_file)
+    return Dkim(key_file=file, selector=selector, domain=domain) if file is not None and selector is not None else None
+
+
+def _switch(reader: Reader, prefix: str, variable: variables.Variable[str]) -> bool | None:
+    """Return what is set, None where nothing is."""
+    written = reader.take(prefix, variable)
+    return None if written is None else written == "on"
 
 
 def _auth(reader: Reader, prefix: str, kind: str) -> str | None:

@@ -24,6 +24,7 @@ PORTS: Final = {
     "POP3": {Security.TLS: 995, Security.STARTTLS: 110, Security.PLAINTEXT: 110},
     "SMTP": {Security.TLS: 465, Security.STARTTLS: 587, Security.PLAINTEXT: 25},
 }
+LMTP_PORT: Final = 24  # as IANA has it for any private mail system; LMTP has no port of its own (RFC 2033 section 5)
 # A port that says how it is secured, so that PORT=465 alone is enough. Never plaintext: that must be written.
 SECURITY_OF_PORT: Final = {
     995: Security.TLS,
@@ -124,6 +125,15 @@ DELETES_PER_SESSION: Final = _number("DELETES_PER_SESSION", "a number of message
 LANGUAGE: Final = Variable("LANGUAGE", "a language tag, like de or pt-BR", notation.language)
 MAX_CONNECTIONS: Final = _number("MAX_CONNECTIONS", "a number of connections", 1, 100)
 BUDGET: Final = Variable("BUDGET", "letters a period, like 10/s,500/h,2000/d", notation.quotas)
+PROTOCOL: Final = _words("PROTOCOL", "smtp", "lmtp")
+FALLBACK: Final = Variable("FALLBACK", "hosts, like smtp2.example.org or smtp2.example.org:2525", notation.hosts)
+NOTIFY: Final = Variable("NOTIFY", "success, failure and delay with commas between them, or never", notation.notices)
+VERP: Final = _words("VERP", "off", "on")
+SUPPRESS_BOUNCES: Final = _words("SUPPRESS_BOUNCES", "off", "on")
+DKIM_KEY_FILE: Final = Variable("DKIM_KEY_FILE", "a PEM file of a private key", notation.path)
+DKIM_SELECTOR: Final = Variable("DKIM_SELECTOR", "the name under which the public key is in the DNS", notation.label)
+DKIM_DOMAIN: Final = Variable("DKIM_DOMAIN", "a domain, like example.org", notation.host)
+FORWARD: Final = Variable("FORWARD", "a mail address, like anna@example.net", notation.address)
 AUTH: Final = {kind: _words("AUTH", *words) for kind, words in AUTH_NAMES.items()}
 PASSWORDS: Final[tuple[Variable[Any], ...]] = (PASSWORD, PASSWORD_FILE, PASSWORD_COMMAND, PASSWORD_KEYRING)
 _SERVER: Final[tuple[Variable[Any], ...]] = (HOST, PORT, SECURITY, USERNAME, *PASSWORDS)
@@ -131,8 +141,15 @@ _SESSION: Final[tuple[Variable[Any], ...]] = (CA_FILE, FINGERPRINT, CLIENT_CERTI
 _FETCHING: Final[tuple[Variable[Any], ...]] = (
     POLL, FIRST, DELETE, DELETES_PER_SESSION, MAX_MESSAGE_OCTETS, OVERSIZE, MAX_MESSAGES_PER_POLL, MAX_OCTETS_PER_POLL, LANGUAGE
 )  # fmt: skip
+_SENDING: Final[tuple[Variable[Any], ...]] = (
+    PROTOCOL, FALLBACK, MAX_CONNECTIONS, BUDGET, NOTIFY, VERP, SUPPRESS_BOUNCES, DKIM_KEY_FILE, DKIM_SELECTOR, DKIM_DOMAIN
+)  # fmt: skip
 SERVERS: Final[Mapping[str, tuple[Variable[Any], ...]]] = {
     "POP3": (*_SERVER, AUTH["POP3"], *_SESSION, *_FETCHING),
-    "SMTP": (*_SERVER, AUTH["SMTP"], *_SESSION, MAX_CONNECTIONS, BUDGET),
+    "SMTP": (*_SERVER, AUTH["SMTP"], *_SESSION, *_SENDING),
 }
-ACCOUNT: Final = (ADDRESS.name, *(f"{kind}__{one.name}" for kind, variables in SERVERS.items() for one in variables))
+ACCOUNT: Final = (
+    ADDRESS.name,
+    FORWARD.name,
+    *(f"{kind}__{one.name}" for kind, variables in SERVERS.items() for one in variables),
+)

@@ -6,6 +6,7 @@ are (`SecretSource`) until a session needs one.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 from daemon.wire.secret import SecretSource
@@ -108,31 +109,56 @@ class Pop3:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dkim:
+    """How letters are signed (RFC 6376): the key's file, and where its public half is in the DNS."""
+
+    key_file: Path
+    selector: str
+    domain: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Smtp:
     """Where letters go.
 
     username and password: both None for a relay that asks for no login; password alone for AUTH EXTERNAL.  budget: all quotas hold at once.
+    fallbacks: tried in their order while `endpoint` can't be used; all with the same login.  notify: what the relay is asked
+    to report (RFC 3461): of success, failure, delay.  verp: each recipient is sent a letter of its own, from an address that
+    names it.  suppress_bounces: an address that is said not to exist is never sent to again.
     """
 
     endpoint: Endpoint
+    protocol: Literal["smtp", "lmtp"] = "smtp"
+    fallbacks: tuple[Endpoint, ...] = ()
     username: str | None = None
     password: SecretSource | None = None
     auth: str = "auto"
     max_connections: int = 1
     budget: tuple[Quota, ...] = ()
+    notify: frozenset[str] = frozenset({"failure", "delay"})
+    verp: bool = False
+    suppress_bounces: bool = False
+    dkim: Dkim | None = None
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The relay and what it falls back to, in their order."""
+        return (self.endpoint, *self.fallbacks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """One mailbox: it receives, or sends, or both.
 
-    name: as in POSTROOM_ACCOUNTS__<NAME>__…, in lower case.  address: an addr-spec, `anna@example.org`.
+    name: as in POSTROOM_ACCOUNTS__<NAME>__…, in lower case.  address: an addr-spec, `anna@example.org`.  forward: an addr-spec
+    to which each newly archived message is sent on.
     """
 
     name: str
     address: str
     pop3: Pop3 | None = None
     smtp: Smtp | None = None
+    forward: str | None = None
 
     @property
     def domain(self) -> str:

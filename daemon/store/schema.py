@@ -5,8 +5,7 @@ rules of the outbox) stands in `dialect/rules.py` and `dialect/fulltext.py`; `mi
 STRICT on SQLite: a text in an INTEGER column is refused there as it is on PostgreSQL.
 """
 
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
     CheckConstraint,
@@ -14,16 +13,15 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     LargeBinary,
-    MetaData,
-    Table,
     Text,
     UniqueConstraint,
     func,
     literal_column,
-    text,
 )
 
-from daemon.store.dialect.types import COUNT, ID, POSTGRESQL, SQLITE, Instant, Json, Octets, utc_now
+from daemon.store import columns
+from daemon.store.columns import METADATA as METADATA  # noqa: PLC0414 -- the tables and what holds them are asked for in one place
+from daemon.store.dialect.types import COUNT, ID, POSTGRESQL, SQLITE, Instant, Json, Octets
 
 OUTBOX_STATUSES: Final = (
     "queued",
@@ -54,214 +52,170 @@ RETRIEVED: Final = ("whole", "headers")
 POLL_OUTCOMES: Final = ("running", "ok", "failed", "interrupted")
 ADDRESS_ROLES: Final = ("from", "sender", "reply_to", "to", "cc", "bcc")
 ON_DOUBT: Final = ("retry", "hold")
+SUPPRESSED_BY: Final = ("hand", "bounce")
 
 SOURCE_PART_OCTETS: Final = 4 * 1024 * 1024  # octets a row of message_sources: a large message is never held whole
 
-METADATA: Final = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _one_of(column: str, values: Iterable[str]) -> CheckConstraint:
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
-
-
-def _not_negative(*columns: str) -> CheckConstraint:
-    return CheckConstraint(" AND ".join(f"{column} >= 0" for column in columns), name="not_negative")
-
-
-def _moment(column: str) -> tuple[CheckConstraint, CheckConstraint]:
-    """Hold a time to what Python reads and, on SQLite, where it is text, to the one form that sorts as text."""
-    name = f"{column}_form"
-    return (
-        CheckConstraint(f"{column} IS strftime('%Y-%m-%dT%H:%M:%fZ', {column})", name=name).ddl_if(dialect=SQLITE),
-        CheckConstraint(f"{column} BETWEEN '1970-01-01Z' AND '9999-12-31Z'", name=name).ddl_if(dialect=POSTGRESQL),
-    )
-
-
-def _table(name: str, *parts: Any, sqlite_autoincrement: bool = False) -> Table:
-    return Table(name, METADATA, *parts, sqlite_strict=True, sqlite_autoincrement=sqlite_autoincrement)
-
-
-def _text(name: str, default: str | None = None, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, Text, nullable=nullable, server_default=default)
-
-
-def _maybe(name: str, kind: Any = Text) -> Column[Any]:
-    return Column(name, kind, nullable=True)
-
-
-def _count(name: str) -> Column[Any]:
-    return Column(name, COUNT, nullable=False, server_default=text("0"))
-
-
-def _now(name: str) -> Column[Any]:
-    return Column(name, Instant, nullable=False, server_default=utc_now())
-
-
-def _lookup(column: Column[Any]) -> tuple[Index, Index]:
-    """Index a column that mail fills, of any length: PostgreSQL's btree refuses entries over 2704 bytes, its hash index none."""
-    table = column.table
-    name, present = f"ix_{table.name}_{column.name}", column.is_not(None)
-    return (
-        Index(name, column, sqlite_where=present).ddl_if(dialect=SQLITE),
-        Index(name, column, postgresql_using="hash", postgresql_where=present).ddl_if(dialect=POSTGRESQL),
-    )
-
-
 # --- the house's own books ------------------------------------------------------------------------------------------
 
-accounts = _table(
+accounts = columns.table(
     "accounts",
     Column("name", Text, primary_key=True),
-    _text("address", ""),
-    _maybe("last_success_at", Instant),
-    _maybe("failing_since", Instant),
-    _maybe("next_poll_at", Instant),
-    _maybe("last_error"),
-    _count("failures"),
-    _maybe("last_listed_at", Instant),
-    _maybe("stopped_since", Instant),
-    _maybe("stopped_settings"),
-    _count("refusals"),
-    _maybe("last_login_at", Instant),
+    columns.words("address", ""),
+    columns.maybe("last_success_at", Instant),
+    columns.maybe("failing_since", Instant),
+    columns.maybe("next_poll_at", Instant),
+    columns.maybe("last_error"),
+    columns.count("failures"),
+    columns.maybe("last_listed_at", Instant),
+    columns.maybe("stopped_since", Instant),
+    columns.maybe("stopped_settings"),
+    columns.count("refusals"),
+    columns.maybe("last_login_at", Instant),
     Column("login_delay", COUNT, nullable=True),
-    _maybe("held_since", Instant),
-    _maybe("held_reason"),
-    _maybe("accepted_at", Instant),
-    _maybe("capabilities"),
-    _maybe("lease_owner"),
-    _maybe("lease_until", Instant),
-    _maybe("relay_last_success_at", Instant),
-    _maybe("relay_failing_since", Instant),
-    _maybe("relay_paused_until", Instant),
-    _maybe("relay_last_error"),
-    _count("relay_failures"),
-    _not_negative("failures", "refusals", "relay_failures"),
+    columns.maybe("held_since", Instant),
+    columns.maybe("held_reason"),
+    columns.maybe("accepted_at", Instant),
+    columns.maybe("capabilities"),
+    columns.maybe("lease_owner"),
+    columns.maybe("lease_until", Instant),
+    columns.maybe("relay_last_success_at", Instant),
+    columns.maybe("relay_failing_since", Instant),
+    columns.maybe("relay_paused_until", Instant),
+    columns.maybe("relay_last_error"),
+    columns.count("relay_failures"),
+    columns.not_negative("failures", "refusals", "relay_failures"),
 )
 
-polls = _table(
+# How each server fares that an account sends through: its SMTP host, and what it falls back to.
+relays = columns.table(
+    "relays",
+    Column("account", Text, primary_key=True),
+    Column("relay", Text, primary_key=True),
+    columns.maybe("last_success_at", Instant),
+    columns.maybe("failing_since", Instant),
+    columns.maybe("paused_until", Instant),
+    columns.maybe("last_error"),
+    columns.count("failures"),
+    columns.not_negative("failures"),
+)
+
+polls = columns.table(
     "polls",
     Column("id", ID, primary_key=True),
-    _text("account"),
-    _text("session"),
-    _text("owner"),
+    columns.words("account"),
+    columns.words("session"),
+    columns.words("owner"),
     Column("started_at", Instant, nullable=False),
-    _maybe("finished_at", Instant),
-    _text("outcome", "running"),
-    *[_count(name) for name in ("listed", "fetched", "octets", "skipped", "dele_sent", "deleted")],
-    _maybe("error"),
-    _maybe("transcript"),
-    _one_of("outcome", POLL_OUTCOMES),
+    columns.maybe("finished_at", Instant),
+    columns.words("outcome", "running"),
+    *[columns.count(name) for name in ("listed", "fetched", "octets", "skipped", "dele_sent", "deleted")],
+    columns.maybe("error"),
+    columns.maybe("transcript"),
+    columns.one_of("outcome", POLL_OUTCOMES),
     sqlite_autoincrement=True,
 )
 Index(None, polls.c.account, polls.c.started_at)
-Index(
-    "ix_polls_running",
-    polls.c.id,
-    sqlite_where=polls.c.outcome == "running",
-    postgresql_where=polls.c.outcome == "running",
-)
+columns.partial("ix_polls_running", polls.c.id, polls.c.outcome == "running")
 
 # --- the archive ----------------------------------------------------------------------------------------------------
 
-messages = _table(
+messages = columns.table(
     "messages",
     Column("id", ID, primary_key=True),
-    _text("account"),
-    _maybe("uidl"),
-    _maybe("message_id"),
-    _maybe("thread_id"),
-    _maybe("in_reply_to"),
-    _maybe("sent_at", Instant),
-    _now("archived_at"),
-    _maybe("from_name"),
-    _maybe("from_address"),
-    _maybe("to_addresses"),
-    _maybe("cc_addresses"),
-    _maybe("subject"),
+    columns.words("account"),
+    columns.maybe("uidl"),
+    columns.maybe("message_id"),
+    columns.maybe("thread_id"),
+    columns.maybe("in_reply_to"),
+    columns.maybe("sent_at", Instant),
+    columns.now("archived_at"),
+    columns.maybe("from_name"),
+    columns.maybe("from_address"),
+    columns.maybe("to_addresses"),
+    columns.maybe("cc_addresses"),
+    columns.maybe("subject"),
     Column("octets", COUNT, nullable=False),
-    _text("sha256"),
-    _text("retrieved", "whole"),
-    _count("attachment_count"),
-    _maybe("attachment_names"),
+    columns.words("sha256"),
+    columns.words("retrieved", "whole"),
+    columns.count("attachment_count"),
+    columns.maybe("attachment_names"),
     Column("defects", Json, nullable=False, server_default="[]"),
-    _count("parser_version"),
-    _maybe("body_text"),  # long columns stand last: on SQLite, what is behind them is slow to read
+    columns.count("parser_version"),
+    columns.maybe("body_text"),  # long columns stand last: on SQLite, what is behind them is slow to read
     UniqueConstraint("account", "sha256"),
-    _not_negative("octets", "attachment_count", "parser_version"),
+    columns.not_negative("octets", "attachment_count", "parser_version"),
     CheckConstraint("length(sha256) = 64", name="sha256"),
-    _one_of("retrieved", RETRIEVED),
+    columns.one_of("retrieved", RETRIEVED),
     CheckConstraint("json_valid(defects)", name="defects").ddl_if(dialect=SQLITE),
     sqlite_autoincrement=True,
 )
 Index(None, messages.c.parser_version, messages.c.id)
 # Octets are in it so that the sums of `status` are read from the index alone.
 Index(None, messages.c.account, messages.c.sent_at, messages.c.octets)
-_has_defects = messages.c.defects != literal_column("'[]'")
-Index("ix_messages_defects", messages.c.id, sqlite_where=_has_defects, postgresql_where=_has_defects)
+columns.partial("ix_messages_defects", messages.c.id, messages.c.defects != literal_column("'[]'"))
 Index(None, messages.c.sent_at)
 for _column in (messages.c.message_id, messages.c.thread_id, messages.c.from_address):
-    _lookup(_column)
+    columns.lookup(_column)
 
-message_sources = _table(
+message_sources = columns.table(
     "message_sources",
     Column("message", ID, ForeignKey(messages.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("part", COUNT, primary_key=True, autoincrement=False),
     Column("octets", COUNT, nullable=False),
-    _text("encoding", "identity"),
+    columns.words("encoding", "identity"),
     Column("content", LargeBinary, nullable=False),
-    _one_of("encoding", ["identity"]),
+    columns.one_of("encoding", ["identity"]),
 )
 
-addresses = _table(
+# Messages that may speak of what we sent (reports, answers, copies), until `jobs/match` has looked at them.
+match_queue = columns.table(
+    "match_queue",
+    Column("message", ID, ForeignKey(messages.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+)
+
+addresses = columns.table(
     "addresses",
     Column("message", ID, ForeignKey(messages.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("role", Text, primary_key=True),
     Column("position", COUNT, primary_key=True, autoincrement=False),
-    _text("name", ""),
-    _text("address"),
-    _one_of("role", ADDRESS_ROLES),
+    columns.words("name", ""),
+    columns.words("address"),
+    columns.one_of("role", ADDRESS_ROLES),
 )
-_lookup(addresses.c.address)
+columns.lookup(addresses.c.address)
 
-attachments = _table(
+attachments = columns.table(
     "attachments",
     Column("id", ID, primary_key=True),
     Column("message", ID, ForeignKey(messages.c.id, ondelete="CASCADE"), nullable=False),
-    _text("part"),
-    _text("filename", ""),
-    _text("content_type", "application/octet-stream"),
+    columns.words("part"),
+    columns.words("filename", ""),
+    columns.words("content_type", "application/octet-stream"),
     Column("octets", COUNT, nullable=False),
-    _text("sha256"),
-    _maybe("content_id"),
-    _text("disposition", ""),
+    columns.words("sha256"),
+    columns.maybe("content_id"),
+    columns.words("disposition", ""),
     UniqueConstraint("message", "part"),
 )
 Index(None, attachments.c.sha256)
 
-ledger = _table(
+ledger = columns.table(
     "ledger",
     Column("id", ID, primary_key=True),
-    _text("account"),
-    _text("uidl"),
-    _count("occurrence"),
-    _maybe("octets", COUNT),
+    columns.words("account"),
+    columns.words("uidl"),
+    columns.count("occurrence"),
+    columns.maybe("octets", COUNT),
     Column("first_seen_at", Instant, nullable=False),
     Column("last_seen_at", Instant, nullable=False),
-    _text("status"),
-    _maybe("reason"),
+    columns.words("status"),
+    columns.maybe("reason"),
     Column("message", ID, ForeignKey(messages.c.id, ondelete="SET NULL")),
-    _count("attempts"),
-    _maybe("dele_sent_at", Instant),
-    _maybe("deleted_at", Instant),
-    _one_of("status", LEDGER_STATUSES),
+    columns.count("attempts"),
+    columns.maybe("dele_sent_at", Instant),
+    columns.maybe("deleted_at", Instant),
+    columns.one_of("status", LEDGER_STATUSES),
 )
 Index(None, ledger.c.account, ledger.c.status)
 Index(None, ledger.c.message)
@@ -273,44 +227,45 @@ Index("uq_ledger_uidl", ledger.c.account, func.md5(ledger.c.uidl), ledger.c.occu
 
 # --- the outbox -----------------------------------------------------------------------------------------------------
 
-outbox = _table(
+outbox = columns.table(
     "outbox",
     Column("id", ID, primary_key=True),
-    _maybe("recipients"),  # required; a rule says so in a sentence
-    _maybe("cc"),
-    _maybe("bcc"),
-    _maybe("sender"),
-    _maybe("reply_to"),
-    _maybe("account"),
-    _maybe("subject"),
-    _maybe("headers", Json),
-    _maybe("send_after", Instant),
-    _maybe("expires_at", Instant),
-    _count("priority"),
+    columns.maybe("recipients"),  # required; a rule says so in a sentence
+    columns.maybe("cc"),
+    columns.maybe("bcc"),
+    columns.maybe("sender"),
+    columns.maybe("reply_to"),
+    columns.maybe("account"),
+    columns.maybe("subject"),
+    columns.maybe("headers", Json),
+    Column("forwards", ID, ForeignKey(messages.c.id, ondelete="SET NULL")),
+    columns.maybe("send_after", Instant),
+    columns.maybe("expires_at", Instant),
+    columns.count("priority"),
     Column("idempotency_key", Text, unique=True),
-    _text("on_doubt", "retry"),
-    _text("status", "queued"),
-    _count("attempts"),
-    _maybe("next_attempt_at", Instant),
-    _maybe("sent_at", Instant),
-    _maybe("last_error"),
-    _maybe("message_id"),
-    _now("created_at"),
-    _now("queued_at"),
-    _now("updated_at"),
-    _maybe("lease_owner"),
-    _maybe("lease_until", Instant),
-    _maybe("body"),
-    _maybe("html"),
-    _maybe("raw", Octets),
-    _one_of("status", OUTBOX_STATUSES),
-    _one_of("on_doubt", ON_DOUBT),
+    columns.words("on_doubt", "retry"),
+    columns.words("status", "queued"),
+    columns.count("attempts"),
+    columns.maybe("next_attempt_at", Instant),
+    columns.maybe("sent_at", Instant),
+    columns.maybe("last_error"),
+    columns.maybe("message_id"),
+    columns.now("created_at"),
+    columns.now("queued_at"),
+    columns.now("updated_at"),
+    columns.maybe("lease_owner"),
+    columns.maybe("lease_until", Instant),
+    columns.maybe("body"),
+    columns.maybe("html"),
+    columns.maybe("raw", Octets),
+    columns.one_of("status", OUTBOX_STATUSES),
+    columns.one_of("on_doubt", ON_DOUBT),
     CheckConstraint("recipients IS NOT NULL", name="recipients"),
     CheckConstraint("attempts >= 0", name="attempts"),
     CheckConstraint("raw IS NULL OR typeof(raw) IN ('blob', 'text')", name="raw").ddl_if(dialect=SQLITE),
-    *_moment("next_attempt_at"),
-    *_moment("created_at"),
-    *_moment("queued_at"),
+    *columns.moment("next_attempt_at"),
+    *columns.moment("created_at"),
+    *columns.moment("queued_at"),
     sqlite_autoincrement=True,
 )
 _waiting = outbox.c.next_attempt_at.is_not(None)
@@ -318,57 +273,73 @@ Index("ix_outbox_turn", outbox.c.account, outbox.c.priority.desc(), outbox.c.nex
       sqlite_where=_waiting, postgresql_where=_waiting)  # fmt: skip
 Index("ix_outbox_due", outbox.c.account, outbox.c.next_attempt_at, sqlite_where=_waiting, postgresql_where=_waiting)
 Index(None, outbox.c.status)
-_lookup(outbox.c.message_id)
+columns.partial("ix_outbox_forwards", outbox.c.forwards)
+columns.lookup(outbox.c.message_id)
 
-outbox_attempts = _table(
+outbox_attempts = columns.table(
     "outbox_attempts",
     Column("id", ID, primary_key=True),
     Column("outbox_id", ID, ForeignKey(outbox.c.id, ondelete="CASCADE"), nullable=False),
     Column("number", COUNT, nullable=False),
-    _text("account"),
-    _text("relay"),
-    _text("session"),
+    columns.words("account"),
+    columns.words("relay"),
+    columns.words("session"),
     Column("started_at", Instant, nullable=False),
-    _maybe("committing_at", Instant),
-    _maybe("finished_at", Instant),
-    _maybe("outcome"),
-    _maybe("code", COUNT),
-    _maybe("enhanced_code"),
-    _maybe("reply"),
-    _maybe("transcript"),
+    columns.maybe("committing_at", Instant),
+    columns.maybe("finished_at", Instant),
+    columns.maybe("outcome"),
+    columns.maybe("code", COUNT),
+    columns.maybe("enhanced_code"),
+    columns.maybe("reply"),
+    columns.maybe("transcript"),
     sqlite_autoincrement=True,
 )
 Index(None, outbox_attempts.c.outbox_id)
 Index("ix_outbox_attempts_account", outbox_attempts.c.account, outbox_attempts.c.started_at)
 
-outbox_recipients = _table(
+outbox_recipients = columns.table(
     "outbox_recipients",
     Column("outbox_id", ID, ForeignKey(outbox.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("address", Text, primary_key=True),
-    _text("field", "to"),
-    _text("status", "queued"),
-    _maybe("code", COUNT),
-    _maybe("enhanced_code"),
-    _maybe("reply"),
+    columns.words("field", "to"),
+    columns.words("status", "queued"),
+    columns.maybe("code", COUNT),
+    columns.maybe("enhanced_code"),
+    columns.maybe("reply"),
     Column("attempt", ID, ForeignKey(outbox_attempts.c.id, ondelete="SET NULL")),
-    _count("attempts"),
-    _now("updated_at"),
-    _maybe("sent_at", Instant),
-    _one_of("status", RECIPIENT_STATUSES),
-    _one_of("field", RECIPIENT_FIELDS),
+    columns.count("attempts"),
+    columns.now("updated_at"),
+    columns.maybe("sent_at", Instant),
+    columns.maybe("reported_at", Instant),
+    Column("report", ID, ForeignKey(messages.c.id, ondelete="SET NULL")),
+    columns.one_of("status", RECIPIENT_STATUSES),
+    columns.one_of("field", RECIPIENT_FIELDS),
 )
-_lookup(outbox_recipients.c.address)
+columns.lookup(outbox_recipients.c.address)
 Index(None, outbox_recipients.c.attempt)
+columns.partial("ix_outbox_recipients_report", outbox_recipients.c.report)
 
-outbox_attachments = _table(
+outbox_attachments = columns.table(
     "outbox_attachments",
     Column("id", ID, primary_key=True),
     Column("outbox_id", ID, ForeignKey(outbox.c.id, ondelete="CASCADE"), nullable=False),
-    _text("filename"),
-    _text("content_type", "application/octet-stream"),
+    columns.words("filename"),
+    columns.words("content_type", "application/octet-stream"),
     Column("content", Octets, nullable=False),
-    _maybe("content_id"),
+    columns.maybe("content_id"),
     CheckConstraint("typeof(content) IN ('blob', 'text')", name="content").ddl_if(dialect=SQLITE),
     sqlite_autoincrement=True,
 )
 Index(None, outbox_attachments.c.outbox_id)
+
+suppressions = columns.table(
+    "suppressions",
+    Column("address", Text, primary_key=True),
+    columns.words("reason", ""),
+    columns.words("suppressed_by", "hand"),
+    columns.now("added_at"),
+    Column("report", ID, ForeignKey(messages.c.id, ondelete="SET NULL")),
+    columns.one_of("suppressed_by", SUPPRESSED_BY),
+    CheckConstraint("address LIKE '%_@_%'", name="address"),
+)
+columns.partial("ix_suppressions_report", suppressions.c.report)

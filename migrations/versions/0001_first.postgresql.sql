@@ -29,6 +29,42 @@ CREATE TABLE accounts (
   CONSTRAINT ck_accounts_not_negative CHECK (failures >= 0 AND refusals >= 0 AND relay_failures >= 0)
 );
 
+CREATE TABLE relays (
+  account TEXT NOT NULL,
+  relay TEXT NOT NULL,
+  last_success_at TIMESTAMP WITH TIME ZONE,
+  failing_since TIMESTAMP WITH TIME ZONE,
+  paused_until TIMESTAMP WITH TIME ZONE,
+  last_error TEXT,
+  failures BIGINT DEFAULT 0 NOT NULL,
+  CONSTRAINT pk_relays PRIMARY KEY (account, relay),
+  CONSTRAINT ck_relays_not_negative CHECK (failures >= 0)
+);
+
+CREATE TABLE polls (
+  id BIGSERIAL NOT NULL,
+  account TEXT NOT NULL,
+  session TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  finished_at TIMESTAMP WITH TIME ZONE,
+  outcome TEXT DEFAULT 'running' NOT NULL,
+  listed BIGINT DEFAULT 0 NOT NULL,
+  fetched BIGINT DEFAULT 0 NOT NULL,
+  octets BIGINT DEFAULT 0 NOT NULL,
+  skipped BIGINT DEFAULT 0 NOT NULL,
+  dele_sent BIGINT DEFAULT 0 NOT NULL,
+  deleted BIGINT DEFAULT 0 NOT NULL,
+  error TEXT,
+  transcript TEXT,
+  CONSTRAINT pk_polls PRIMARY KEY (id),
+  CONSTRAINT ck_polls_outcome CHECK (outcome IN ('running', 'ok', 'failed', 'interrupted'))
+);
+
+CREATE INDEX ix_polls_account_started_at ON polls (account, started_at);
+
+CREATE INDEX ix_polls_running ON polls (id) WHERE outcome = 'running';
+
 CREATE TABLE messages (
   id BIGSERIAL NOT NULL,
   account TEXT NOT NULL,
@@ -58,91 +94,36 @@ CREATE TABLE messages (
   CONSTRAINT ck_messages_retrieved CHECK (retrieved IN ('whole', 'headers'))
 );
 
-CREATE INDEX ix_messages_defects ON messages (id) WHERE defects != '[]';
+CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);
+
+CREATE INDEX ix_messages_sent_at ON messages (sent_at);
+
+CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
 
 CREATE INDEX ix_messages_message_id ON messages USING hash (message_id) WHERE message_id IS NOT NULL;
 
-CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);
-
-CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
+CREATE INDEX ix_messages_defects ON messages (id) WHERE defects != '[]';
 
 CREATE INDEX ix_messages_from_address ON messages USING hash (from_address) WHERE from_address IS NOT NULL;
 
 CREATE INDEX ix_messages_thread_id ON messages USING hash (thread_id) WHERE thread_id IS NOT NULL;
 
-CREATE INDEX ix_messages_sent_at ON messages (sent_at);
-
-CREATE TABLE outbox (
-  id BIGSERIAL NOT NULL,
-  recipients TEXT,
-  cc TEXT,
-  bcc TEXT,
-  sender TEXT,
-  reply_to TEXT,
-  account TEXT,
-  subject TEXT,
-  headers TEXT,
-  send_after TIMESTAMP WITH TIME ZONE,
-  expires_at TIMESTAMP WITH TIME ZONE,
-  priority BIGINT DEFAULT 0 NOT NULL,
-  idempotency_key TEXT,
-  on_doubt TEXT DEFAULT 'retry' NOT NULL,
-  status TEXT DEFAULT 'queued' NOT NULL,
-  attempts BIGINT DEFAULT 0 NOT NULL,
-  next_attempt_at TIMESTAMP WITH TIME ZONE,
-  sent_at TIMESTAMP WITH TIME ZONE,
-  last_error TEXT,
-  message_id TEXT,
-  created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
-  queued_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
-  updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
-  lease_owner TEXT,
-  lease_until TIMESTAMP WITH TIME ZONE,
-  body TEXT,
-  html TEXT,
-  raw BYTEA,
-  CONSTRAINT pk_outbox PRIMARY KEY (id),
-  CONSTRAINT ck_outbox_status CHECK (status IN ('queued', 'sending', 'deferred', 'sent', 'partial', 'failed', 'in_doubt', 'held', 'cancelled', 'expired')),
-  CONSTRAINT ck_outbox_on_doubt CHECK (on_doubt IN ('retry', 'hold')),
-  CONSTRAINT ck_outbox_recipients CHECK (recipients IS NOT NULL),
-  CONSTRAINT ck_outbox_attempts CHECK (attempts >= 0),
-  CONSTRAINT ck_outbox_next_attempt_at_form CHECK (next_attempt_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'),
-  CONSTRAINT ck_outbox_created_at_form CHECK (created_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'),
-  CONSTRAINT ck_outbox_queued_at_form CHECK (queued_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'),
-  CONSTRAINT uq_outbox_idempotency_key UNIQUE (idempotency_key)
+CREATE TABLE message_sources (
+  message BIGINT NOT NULL,
+  part BIGINT NOT NULL,
+  octets BIGINT NOT NULL,
+  encoding TEXT DEFAULT 'identity' NOT NULL,
+  content BYTEA NOT NULL,
+  CONSTRAINT pk_message_sources PRIMARY KEY (message, part),
+  CONSTRAINT ck_message_sources_encoding CHECK (encoding IN ('identity')),
+  CONSTRAINT fk_message_sources_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
 );
 
-CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
-
-CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
-
-CREATE INDEX ix_outbox_message_id ON outbox USING hash (message_id) WHERE message_id IS NOT NULL;
-
-CREATE INDEX ix_outbox_status ON outbox (status);
-
-CREATE TABLE polls (
-  id BIGSERIAL NOT NULL,
-  account TEXT NOT NULL,
-  session TEXT NOT NULL,
-  owner TEXT NOT NULL,
-  started_at TIMESTAMP WITH TIME ZONE NOT NULL,
-  finished_at TIMESTAMP WITH TIME ZONE,
-  outcome TEXT DEFAULT 'running' NOT NULL,
-  listed BIGINT DEFAULT 0 NOT NULL,
-  fetched BIGINT DEFAULT 0 NOT NULL,
-  octets BIGINT DEFAULT 0 NOT NULL,
-  skipped BIGINT DEFAULT 0 NOT NULL,
-  dele_sent BIGINT DEFAULT 0 NOT NULL,
-  deleted BIGINT DEFAULT 0 NOT NULL,
-  error TEXT,
-  transcript TEXT,
-  CONSTRAINT pk_polls PRIMARY KEY (id),
-  CONSTRAINT ck_polls_outcome CHECK (outcome IN ('running', 'ok', 'failed', 'interrupted'))
+CREATE TABLE match_queue (
+  message BIGINT NOT NULL,
+  CONSTRAINT pk_match_queue PRIMARY KEY (message),
+  CONSTRAINT fk_match_queue_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
 );
-
-CREATE INDEX ix_polls_running ON polls (id) WHERE outcome = 'running';
-
-CREATE INDEX ix_polls_account_started_at ON polls (account, started_at);
 
 CREATE TABLE addresses (
   message BIGINT NOT NULL,
@@ -195,33 +176,75 @@ CREATE TABLE ledger (
 
 CREATE INDEX ix_ledger_message ON ledger (message);
 
-CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, md5(uidl), occurrence);
-
 CREATE INDEX ix_ledger_account_status ON ledger (account, status);
 
-CREATE TABLE message_sources (
-  message BIGINT NOT NULL,
-  part BIGINT NOT NULL,
-  octets BIGINT NOT NULL,
-  encoding TEXT DEFAULT 'identity' NOT NULL,
-  content BYTEA NOT NULL,
-  CONSTRAINT pk_message_sources PRIMARY KEY (message, part),
-  CONSTRAINT ck_message_sources_encoding CHECK (encoding IN ('identity')),
-  CONSTRAINT fk_message_sources_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
-);
+CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, md5(uidl), occurrence);
 
-CREATE TABLE outbox_attachments (
+CREATE TABLE outbox (
   id BIGSERIAL NOT NULL,
-  outbox_id BIGINT NOT NULL,
-  filename TEXT NOT NULL,
-  content_type TEXT DEFAULT 'application/octet-stream' NOT NULL,
-  content BYTEA NOT NULL,
-  content_id TEXT,
-  CONSTRAINT pk_outbox_attachments PRIMARY KEY (id),
-  CONSTRAINT fk_outbox_attachments_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE
+  recipients TEXT,
+  cc TEXT,
+  bcc TEXT,
+  sender TEXT,
+  reply_to TEXT,
+  account TEXT,
+  subject TEXT,
+  headers TEXT,
+  forwards BIGINT,
+  send_after TIMESTAMP WITH TIME ZONE,
+  expires_at TIMESTAMP WITH TIME ZONE,
+  priority BIGINT DEFAULT 0 NOT NULL,
+  idempotency_key TEXT,
+  on_doubt TEXT DEFAULT 'retry' NOT NULL,
+  status TEXT DEFAULT 'queued' NOT NULL,
+  attempts BIGINT DEFAULT 0 NOT NULL,
+  next_attempt_at TIMESTAMP WITH TIME ZONE,
+  sent_at TIMESTAMP WITH TIME ZONE,
+  last_error TEXT,
+  message_id TEXT,
+  created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  queued_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  lease_owner TEXT,
+  lease_until TIMESTAMP WITH TIME ZONE,
+  body TEXT,
+  html TEXT,
+  raw BYTEA,
+  CONSTRAINT pk_outbox PRIMARY KEY (id),
+  CONSTRAINT ck_outbox_status CHECK (status IN ('queued', 'sending', 'deferred', 'sent', 'partial', 'failed', 'in_doubt', 'held', 'cancelled', 'expired')),
+  CONSTRAINT ck_outbox_on_doubt CHECK (on_doubt IN ('retry', 'hold')),
+  CONSTRAINT ck_outbox_recipients CHECK (recipients IS NOT NULL),
+  CONSTRAINT ck_outbox_attempts CHECK (attempts >= 0),
+  CONSTRAINT ck_outbox_next_attempt_at_form CHECK (next_attempt_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'),
+  CONSTRAINT ck_outbox_created_at_form CHECK (created_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'),
+  CONSTRAINT ck_outbox_queued_at_form CHECK (queued_at BETWEEN '1970-01-01Z' AND '9999-12-31Z'),
+  CONSTRAINT fk_outbox_forwards FOREIGN KEY(forwards) REFERENCES messages (id) ON DELETE SET NULL,
+  CONSTRAINT uq_outbox_idempotency_key UNIQUE (idempotency_key)
 );
 
-CREATE INDEX ix_outbox_attachments_outbox_id ON outbox_attachments (outbox_id);
+CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
+
+CREATE INDEX ix_outbox_message_id ON outbox USING hash (message_id) WHERE message_id IS NOT NULL;
+
+CREATE INDEX ix_outbox_status ON outbox (status);
+
+CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+
+CREATE INDEX ix_outbox_forwards ON outbox (forwards) WHERE forwards IS NOT NULL;
+
+CREATE TABLE suppressions (
+  address TEXT NOT NULL,
+  reason TEXT DEFAULT '' NOT NULL,
+  suppressed_by TEXT DEFAULT 'hand' NOT NULL,
+  added_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  report BIGINT,
+  CONSTRAINT pk_suppressions PRIMARY KEY (address),
+  CONSTRAINT ck_suppressions_suppressed_by CHECK (suppressed_by IN ('hand', 'bounce')),
+  CONSTRAINT ck_suppressions_address CHECK (address LIKE '%_@_%'),
+  CONSTRAINT fk_suppressions_report FOREIGN KEY(report) REFERENCES messages (id) ON DELETE SET NULL
+);
+
+CREATE INDEX ix_suppressions_report ON suppressions (report) WHERE report IS NOT NULL;
 
 CREATE TABLE outbox_attempts (
   id BIGSERIAL NOT NULL,
@@ -242,9 +265,22 @@ CREATE TABLE outbox_attempts (
   CONSTRAINT fk_outbox_attempts_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE
 );
 
+CREATE INDEX ix_outbox_attempts_account ON outbox_attempts (account, started_at);
+
 CREATE INDEX ix_outbox_attempts_outbox_id ON outbox_attempts (outbox_id);
 
-CREATE INDEX ix_outbox_attempts_account ON outbox_attempts (account, started_at);
+CREATE TABLE outbox_attachments (
+  id BIGSERIAL NOT NULL,
+  outbox_id BIGINT NOT NULL,
+  filename TEXT NOT NULL,
+  content_type TEXT DEFAULT 'application/octet-stream' NOT NULL,
+  content BYTEA NOT NULL,
+  content_id TEXT,
+  CONSTRAINT pk_outbox_attachments PRIMARY KEY (id),
+  CONSTRAINT fk_outbox_attachments_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE
+);
+
+CREATE INDEX ix_outbox_attachments_outbox_id ON outbox_attachments (outbox_id);
 
 CREATE TABLE outbox_recipients (
   outbox_id BIGINT NOT NULL,
@@ -258,16 +294,21 @@ CREATE TABLE outbox_recipients (
   attempts BIGINT DEFAULT 0 NOT NULL,
   updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
   sent_at TIMESTAMP WITH TIME ZONE,
+  reported_at TIMESTAMP WITH TIME ZONE,
+  report BIGINT,
   CONSTRAINT pk_outbox_recipients PRIMARY KEY (outbox_id, address),
   CONSTRAINT ck_outbox_recipients_status CHECK (status IN ('queued', 'sent', 'deferred', 'failed', 'in_doubt', 'delivered', 'delayed', 'bounced', 'replied')),
   CONSTRAINT ck_outbox_recipients_field CHECK (field IN ('to', 'cc', 'bcc')),
   CONSTRAINT fk_outbox_recipients_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE,
-  CONSTRAINT fk_outbox_recipients_attempt FOREIGN KEY(attempt) REFERENCES outbox_attempts (id) ON DELETE SET NULL
+  CONSTRAINT fk_outbox_recipients_attempt FOREIGN KEY(attempt) REFERENCES outbox_attempts (id) ON DELETE SET NULL,
+  CONSTRAINT fk_outbox_recipients_report FOREIGN KEY(report) REFERENCES messages (id) ON DELETE SET NULL
 );
+
+CREATE INDEX ix_outbox_recipients_attempt ON outbox_recipients (attempt);
 
 CREATE INDEX ix_outbox_recipients_address ON outbox_recipients USING hash (address) WHERE address IS NOT NULL;
 
-CREATE INDEX ix_outbox_recipients_attempt ON outbox_recipients (attempt);
+CREATE INDEX ix_outbox_recipients_report ON outbox_recipients (report) WHERE report IS NOT NULL;
 
 ALTER TABLE messages ADD COLUMN search tsvector GENERATED ALWAYS AS (setweight(to_tsvector('simple', translate(left(coalesce(subject, ''), 1000), E'@.,:;/\\-_+=<>()[]{}"''!?#*&|~', repeat(' ', 28))), 'A') || setweight(to_tsvector('simple', translate(left(coalesce(from_name, ''), 1000) || ' ' || left(coalesce(from_address, ''), 1000), E'@.,:;/\\-_+=<>()[]{}"''!?#*&|~', repeat(' ', 28))), 'B') || setweight(to_tsvector('simple', translate(left(coalesce(to_addresses, ''), 10000) || ' ' || left(coalesce(cc_addresses, ''), 10000), E'@.,:;/\\-_+=<>()[]{}"''!?#*&|~', repeat(' ', 28))), 'C') || setweight(to_tsvector('simple', translate(left(coalesce(body_text, ''), 150000) || ' ' || left(coalesce(attachment_names, ''), 5000), E'@.,:;/\\-_+=<>()[]{}"''!?#*&|~', repeat(' ', 28))), 'D')) STORED;
 

@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 # What env.py makes after this revision (daemon/store/dialect/triggers.py, `digest`).
-TRIGGERS = {"sqlite": "e709a1f10cc78c38", "postgresql": "c1a21e081c3fb3fb"}
+TRIGGERS = {"sqlite": "89dba219e969990a", "postgresql": "c1a21e081c3fb3fb"}
 
 
 def upgrade() -> None:

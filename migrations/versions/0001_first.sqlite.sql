@@ -29,6 +29,41 @@ CREATE TABLE accounts (
   CONSTRAINT ck_accounts_not_negative CHECK (failures >= 0 AND refusals >= 0 AND relay_failures >= 0)
 ) STRICT;
 
+CREATE TABLE relays (
+  account TEXT NOT NULL,
+  relay TEXT NOT NULL,
+  last_success_at TEXT,
+  failing_since TEXT,
+  paused_until TEXT,
+  last_error TEXT,
+  failures INTEGER DEFAULT 0 NOT NULL,
+  CONSTRAINT pk_relays PRIMARY KEY (account, relay),
+  CONSTRAINT ck_relays_not_negative CHECK (failures >= 0)
+) STRICT;
+
+CREATE TABLE polls (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  account TEXT NOT NULL,
+  session TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  started_at TEXT NOT NULL,
+  finished_at TEXT,
+  outcome TEXT DEFAULT 'running' NOT NULL,
+  listed INTEGER DEFAULT 0 NOT NULL,
+  fetched INTEGER DEFAULT 0 NOT NULL,
+  octets INTEGER DEFAULT 0 NOT NULL,
+  skipped INTEGER DEFAULT 0 NOT NULL,
+  dele_sent INTEGER DEFAULT 0 NOT NULL,
+  deleted INTEGER DEFAULT 0 NOT NULL,
+  error TEXT,
+  transcript TEXT,
+  CONSTRAINT ck_polls_outcome CHECK (outcome IN ('running', 'ok', 'failed', 'interrupted'))
+) STRICT;
+
+CREATE INDEX ix_polls_account_started_at ON polls (account, started_at);
+
+CREATE INDEX ix_polls_running ON polls (id) WHERE outcome = 'running';
+
 CREATE TABLE messages (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   account TEXT NOT NULL,
@@ -58,90 +93,36 @@ CREATE TABLE messages (
   CONSTRAINT ck_messages_defects CHECK (json_valid(defects))
 ) STRICT;
 
-CREATE INDEX ix_messages_defects ON messages (id) WHERE defects != '[]';
-
 CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);
-
-CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
-
-CREATE INDEX ix_messages_from_address ON messages (from_address) WHERE from_address IS NOT NULL;
-
-CREATE INDEX ix_messages_message_id ON messages (message_id) WHERE message_id IS NOT NULL;
-
-CREATE INDEX ix_messages_thread_id ON messages (thread_id) WHERE thread_id IS NOT NULL;
 
 CREATE INDEX ix_messages_sent_at ON messages (sent_at);
 
-CREATE TABLE outbox (
-  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-  recipients TEXT,
-  cc TEXT,
-  bcc TEXT,
-  sender TEXT,
-  reply_to TEXT,
-  account TEXT,
-  subject TEXT,
-  headers TEXT,
-  send_after TEXT,
-  expires_at TEXT,
-  priority INTEGER DEFAULT 0 NOT NULL,
-  idempotency_key TEXT,
-  on_doubt TEXT DEFAULT 'retry' NOT NULL,
-  status TEXT DEFAULT 'queued' NOT NULL,
-  attempts INTEGER DEFAULT 0 NOT NULL,
-  next_attempt_at TEXT,
-  sent_at TEXT,
-  last_error TEXT,
-  message_id TEXT,
-  created_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
-  queued_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
-  updated_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
-  lease_owner TEXT,
-  lease_until TEXT,
-  body TEXT,
-  html TEXT,
-  raw ANY,
-  CONSTRAINT ck_outbox_status CHECK (status IN ('queued', 'sending', 'deferred', 'sent', 'partial', 'failed', 'in_doubt', 'held', 'cancelled', 'expired')),
-  CONSTRAINT ck_outbox_on_doubt CHECK (on_doubt IN ('retry', 'hold')),
-  CONSTRAINT ck_outbox_recipients CHECK (recipients IS NOT NULL),
-  CONSTRAINT ck_outbox_attempts CHECK (attempts >= 0),
-  CONSTRAINT ck_outbox_raw CHECK (raw IS NULL OR typeof(raw) IN ('blob', 'text')),
-  CONSTRAINT ck_outbox_next_attempt_at_form CHECK (next_attempt_at IS strftime('%Y-%m-%dT%H:%M:%fZ', next_attempt_at)),
-  CONSTRAINT ck_outbox_created_at_form CHECK (created_at IS strftime('%Y-%m-%dT%H:%M:%fZ', created_at)),
-  CONSTRAINT ck_outbox_queued_at_form CHECK (queued_at IS strftime('%Y-%m-%dT%H:%M:%fZ', queued_at)),
-  CONSTRAINT uq_outbox_idempotency_key UNIQUE (idempotency_key)
+CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
+
+CREATE INDEX ix_messages_defects ON messages (id) WHERE defects != '[]';
+
+CREATE INDEX ix_messages_from_address ON messages (from_address) WHERE from_address IS NOT NULL;
+
+CREATE INDEX ix_messages_thread_id ON messages (thread_id) WHERE thread_id IS NOT NULL;
+
+CREATE INDEX ix_messages_message_id ON messages (message_id) WHERE message_id IS NOT NULL;
+
+CREATE TABLE message_sources (
+  message INTEGER NOT NULL,
+  part INTEGER NOT NULL,
+  octets INTEGER NOT NULL,
+  encoding TEXT DEFAULT 'identity' NOT NULL,
+  content BLOB NOT NULL,
+  CONSTRAINT pk_message_sources PRIMARY KEY (message, part),
+  CONSTRAINT ck_message_sources_encoding CHECK (encoding IN ('identity')),
+  CONSTRAINT fk_message_sources_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
 ) STRICT;
 
-CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
-
-CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
-
-CREATE INDEX ix_outbox_message_id ON outbox (message_id) WHERE message_id IS NOT NULL;
-
-CREATE INDEX ix_outbox_status ON outbox (status);
-
-CREATE TABLE polls (
-  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-  account TEXT NOT NULL,
-  session TEXT NOT NULL,
-  owner TEXT NOT NULL,
-  started_at TEXT NOT NULL,
-  finished_at TEXT,
-  outcome TEXT DEFAULT 'running' NOT NULL,
-  listed INTEGER DEFAULT 0 NOT NULL,
-  fetched INTEGER DEFAULT 0 NOT NULL,
-  octets INTEGER DEFAULT 0 NOT NULL,
-  skipped INTEGER DEFAULT 0 NOT NULL,
-  dele_sent INTEGER DEFAULT 0 NOT NULL,
-  deleted INTEGER DEFAULT 0 NOT NULL,
-  error TEXT,
-  transcript TEXT,
-  CONSTRAINT ck_polls_outcome CHECK (outcome IN ('running', 'ok', 'failed', 'interrupted'))
+CREATE TABLE match_queue (
+  message INTEGER NOT NULL,
+  CONSTRAINT pk_match_queue PRIMARY KEY (message),
+  CONSTRAINT fk_match_queue_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
 ) STRICT;
-
-CREATE INDEX ix_polls_running ON polls (id) WHERE outcome = 'running';
-
-CREATE INDEX ix_polls_account_started_at ON polls (account, started_at);
 
 CREATE TABLE addresses (
   message INTEGER NOT NULL,
@@ -192,35 +173,77 @@ CREATE TABLE ledger (
   CONSTRAINT fk_ledger_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE SET NULL
 ) STRICT;
 
-CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, uidl, occurrence);
-
 CREATE INDEX ix_ledger_message ON ledger (message);
 
 CREATE INDEX ix_ledger_account_status ON ledger (account, status);
 
-CREATE TABLE message_sources (
-  message INTEGER NOT NULL,
-  part INTEGER NOT NULL,
-  octets INTEGER NOT NULL,
-  encoding TEXT DEFAULT 'identity' NOT NULL,
-  content BLOB NOT NULL,
-  CONSTRAINT pk_message_sources PRIMARY KEY (message, part),
-  CONSTRAINT ck_message_sources_encoding CHECK (encoding IN ('identity')),
-  CONSTRAINT fk_message_sources_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
-) STRICT;
+CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, uidl, occurrence);
 
-CREATE TABLE outbox_attachments (
+CREATE TABLE outbox (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-  outbox_id INTEGER NOT NULL,
-  filename TEXT NOT NULL,
-  content_type TEXT DEFAULT 'application/octet-stream' NOT NULL,
-  content ANY NOT NULL,
-  content_id TEXT,
-  CONSTRAINT ck_outbox_attachments_content CHECK (typeof(content) IN ('blob', 'text')),
-  CONSTRAINT fk_outbox_attachments_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE
+  recipients TEXT,
+  cc TEXT,
+  bcc TEXT,
+  sender TEXT,
+  reply_to TEXT,
+  account TEXT,
+  subject TEXT,
+  headers TEXT,
+  forwards INTEGER,
+  send_after TEXT,
+  expires_at TEXT,
+  priority INTEGER DEFAULT 0 NOT NULL,
+  idempotency_key TEXT,
+  on_doubt TEXT DEFAULT 'retry' NOT NULL,
+  status TEXT DEFAULT 'queued' NOT NULL,
+  attempts INTEGER DEFAULT 0 NOT NULL,
+  next_attempt_at TEXT,
+  sent_at TEXT,
+  last_error TEXT,
+  message_id TEXT,
+  created_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
+  queued_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
+  updated_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
+  lease_owner TEXT,
+  lease_until TEXT,
+  body TEXT,
+  html TEXT,
+  raw ANY,
+  CONSTRAINT ck_outbox_status CHECK (status IN ('queued', 'sending', 'deferred', 'sent', 'partial', 'failed', 'in_doubt', 'held', 'cancelled', 'expired')),
+  CONSTRAINT ck_outbox_on_doubt CHECK (on_doubt IN ('retry', 'hold')),
+  CONSTRAINT ck_outbox_recipients CHECK (recipients IS NOT NULL),
+  CONSTRAINT ck_outbox_attempts CHECK (attempts >= 0),
+  CONSTRAINT ck_outbox_raw CHECK (raw IS NULL OR typeof(raw) IN ('blob', 'text')),
+  CONSTRAINT ck_outbox_next_attempt_at_form CHECK (next_attempt_at IS strftime('%Y-%m-%dT%H:%M:%fZ', next_attempt_at)),
+  CONSTRAINT ck_outbox_created_at_form CHECK (created_at IS strftime('%Y-%m-%dT%H:%M:%fZ', created_at)),
+  CONSTRAINT ck_outbox_queued_at_form CHECK (queued_at IS strftime('%Y-%m-%dT%H:%M:%fZ', queued_at)),
+  CONSTRAINT fk_outbox_forwards FOREIGN KEY(forwards) REFERENCES messages (id) ON DELETE SET NULL,
+  CONSTRAINT uq_outbox_idempotency_key UNIQUE (idempotency_key)
 ) STRICT;
 
-CREATE INDEX ix_outbox_attachments_outbox_id ON outbox_attachments (outbox_id);
+CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
+
+CREATE INDEX ix_outbox_message_id ON outbox (message_id) WHERE message_id IS NOT NULL;
+
+CREATE INDEX ix_outbox_status ON outbox (status);
+
+CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+
+CREATE INDEX ix_outbox_forwards ON outbox (forwards) WHERE forwards IS NOT NULL;
+
+CREATE TABLE suppressions (
+  address TEXT NOT NULL,
+  reason TEXT DEFAULT '' NOT NULL,
+  suppressed_by TEXT DEFAULT 'hand' NOT NULL,
+  added_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
+  report INTEGER,
+  CONSTRAINT pk_suppressions PRIMARY KEY (address),
+  CONSTRAINT ck_suppressions_suppressed_by CHECK (suppressed_by IN ('hand', 'bounce')),
+  CONSTRAINT ck_suppressions_address CHECK (address LIKE '%_@_%'),
+  CONSTRAINT fk_suppressions_report FOREIGN KEY(report) REFERENCES messages (id) ON DELETE SET NULL
+) STRICT;
+
+CREATE INDEX ix_suppressions_report ON suppressions (report) WHERE report IS NOT NULL;
 
 CREATE TABLE outbox_attempts (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -240,9 +263,22 @@ CREATE TABLE outbox_attempts (
   CONSTRAINT fk_outbox_attempts_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE
 ) STRICT;
 
+CREATE INDEX ix_outbox_attempts_account ON outbox_attempts (account, started_at);
+
 CREATE INDEX ix_outbox_attempts_outbox_id ON outbox_attempts (outbox_id);
 
-CREATE INDEX ix_outbox_attempts_account ON outbox_attempts (account, started_at);
+CREATE TABLE outbox_attachments (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  outbox_id INTEGER NOT NULL,
+  filename TEXT NOT NULL,
+  content_type TEXT DEFAULT 'application/octet-stream' NOT NULL,
+  content ANY NOT NULL,
+  content_id TEXT,
+  CONSTRAINT ck_outbox_attachments_content CHECK (typeof(content) IN ('blob', 'text')),
+  CONSTRAINT fk_outbox_attachments_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE
+) STRICT;
+
+CREATE INDEX ix_outbox_attachments_outbox_id ON outbox_attachments (outbox_id);
 
 CREATE TABLE outbox_recipients (
   outbox_id INTEGER NOT NULL,
@@ -256,14 +292,19 @@ CREATE TABLE outbox_recipients (
   attempts INTEGER DEFAULT 0 NOT NULL,
   updated_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
   sent_at TEXT,
+  reported_at TEXT,
+  report INTEGER,
   CONSTRAINT pk_outbox_recipients PRIMARY KEY (outbox_id, address),
   CONSTRAINT ck_outbox_recipients_status CHECK (status IN ('queued', 'sent', 'deferred', 'failed', 'in_doubt', 'delivered', 'delayed', 'bounced', 'replied')),
   CONSTRAINT ck_outbox_recipients_field CHECK (field IN ('to', 'cc', 'bcc')),
   CONSTRAINT fk_outbox_recipients_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE,
-  CONSTRAINT fk_outbox_recipients_attempt FOREIGN KEY(attempt) REFERENCES outbox_attempts (id) ON DELETE SET NULL
+  CONSTRAINT fk_outbox_recipients_attempt FOREIGN KEY(attempt) REFERENCES outbox_attempts (id) ON DELETE SET NULL,
+  CONSTRAINT fk_outbox_recipients_report FOREIGN KEY(report) REFERENCES messages (id) ON DELETE SET NULL
 ) STRICT;
 
 CREATE INDEX ix_outbox_recipients_attempt ON outbox_recipients (attempt);
+
+CREATE INDEX ix_outbox_recipients_report ON outbox_recipients (report) WHERE report IS NOT NULL;
 
 CREATE INDEX ix_outbox_recipients_address ON outbox_recipients (address) WHERE address IS NOT NULL;
 

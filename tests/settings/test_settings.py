@@ -524,8 +524,13 @@ def test_each_value_of_the_example_is_allowed(tmp_path: Path, line: str) -> None
     """With the file that it names made, and the other places of the password taken away."""
     name, _, value = line.partition("=")
     environ_more: dict[str, str] = {}
-    if name.endswith("CLIENT_KEY"):
-        environ_more[name.replace("KEY", "CERTIFICATE")] = "own.pem"
+    for end, other, its in (
+        ("CLIENT_KEY", "CLIENT_CERTIFICATE", "own.pem"),
+        ("DKIM_KEY_FILE", "DKIM_SELECTOR", "mail"),
+        ("DKIM_SELECTOR", "DKIM_KEY_FILE", "dkim.pem"),
+    ):
+        if name.endswith(end):
+            environ_more[name.removesuffix(end) + other] = its
     if name.endswith("CA_FILE"):
         (tmp_path / "ca.pem").touch()
         value = str(tmp_path / "ca.pem")
@@ -551,6 +556,10 @@ def test_the_defaults_of_the_example_are_the_defaults() -> None:
         "POP3__TIMEOUT",
         "SMTP__PORT",
         "SMTP__TIMEOUT",
+        "SMTP__PROTOCOL",
+        "SMTP__NOTIFY",
+        "SMTP__VERP",
+        "SMTP__SUPPRESS_BOUNCES",
     )
     lines = [line[1:] for line in EXAMPLE.read_text().splitlines() if line.startswith("#POSTROOM_")]
     chosen = [line for line in lines if line.partition("=")[0].removeprefix(WORK).removeprefix("POSTROOM_") in wanted]
