@@ -6,7 +6,6 @@
 import os
 import shutil
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import TextIO
 
@@ -16,11 +15,10 @@ from daemon import trace
 from daemon.store import upgrade
 from daemon.store.database import Database
 from tests import suite_log
-from tests.servers import postgres
+from tests.servers import cleared, postgres
 
 # Read before the environment is cleaned for the tests.
 REQUIRE_SERVERS = os.environ.get("POSTROOM_REQUIRE_SERVERS") == "1"
-_numbers = count(1)
 
 
 def require_server(name: str, *, present: bool) -> None:
@@ -96,7 +94,7 @@ def cluster() -> Iterator[postgres.Cluster]:
 def postgresql_template(cluster: postgres.Cluster) -> str:
     """The name of a migrated, empty database in the cluster."""
     name = "template_postroom"
-    cluster.sql(f"CREATE DATABASE {name}")
+    cluster.sql("CREATE DATABASE template_postroom")
     database = Database(cluster.url(name))
     upgrade.upgrade(database)
     database.dispose()
@@ -111,13 +109,19 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.fixture(scope="session")
+def cleared_database(cluster: postgres.Cluster, postgresql_template: str) -> Iterator[cleared.Cleared]:
+    """The PostgreSQL database that tests use one after another."""
+    database = cleared.Cleared(cluster, postgresql_template, "cleared")
+    yield database
+    database.close()
+
+
 @pytest.fixture
-def postgresql_url(cluster: postgres.Cluster, postgresql_template: str) -> Iterator[str]:
-    """The URL of a migrated PostgreSQL database of this test's own."""
-    name = f"test_{next(_numbers)}"
-    cluster.sql(f"CREATE DATABASE {name} TEMPLATE {postgresql_template} STRATEGY file_copy")
-    yield cluster.url(name)
-    cluster.sql(f"DROP DATABASE {name} WITH (FORCE)")
+def postgresql_url(cleared_database: cleared.Cleared) -> Iterator[str]:
+    """The URL of a migrated, empty PostgreSQL database, for as long as this test runs."""
+    with cleared_database.lent() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])

@@ -17,6 +17,7 @@ from daemon.jobs.poll import poll
 from daemon.jobs.sweep import sweep
 from daemon.store import upgrade
 from daemon.store.database import Database
+from daemon.store.dialect import engine
 from tests.doubles import house
 
 
@@ -33,7 +34,8 @@ class Disk:
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path) -> Iterator[Database]:
+def sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    monkeypatch.setattr(engine, "BUSY_MILLISECONDS", 100)  # who holds the lock here does not let go
     database = Database(f"sqlite:///{tmp_path}/house.db")
     upgrade.upgrade(database)
     yield database

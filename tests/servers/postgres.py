@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL cluster on a UNIX socket, for one run of the suite.
+"""A throw-away PostgreSQL cluster on a UNIX socket, for one run of the suite, and one database in it for test after test.
 
 Works as root too (initdb refuses root: it is then run as the user `postgres`), listens on no port, and keeps nothing.
 """
@@ -12,7 +12,9 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, LiteralString, Self
+
+import psycopg
 
 START_SECONDS: Final = 30.0
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
@@ -93,9 +95,14 @@ class Cluster:
     def url(self, name: str = "postgres") -> str:
         return f"postgresql+psycopg://postgres@/{name}?host={self.directory}"
 
-    def sql(self, statement: str, name: str = "postgres") -> None:
+    def connect(self, name: str = "postgres") -> psycopg.Connection:
+        """Open a connection in which every statement is a transaction of its own."""
+        return psycopg.connect(dbname=name, host=str(self.directory), user="postgres", autocommit=True)
+
+    def sql(self, statement: LiteralString, name: str = "postgres") -> None:
         """Run one statement outside a transaction."""
-        self._run(*self.psql(name), "-c", statement)
+        with self.connect(name) as connection:
+            connection.execute(statement)
 
     def psql(self, name: str = "postgres") -> list[str]:
         """Give the command line of psql on one of the databases; statements follow, or come on its stdin."""

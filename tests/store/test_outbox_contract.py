@@ -75,7 +75,8 @@ def refusing_door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     """A way into a database that many tests share, since whatever they try is refused."""
     if request.param == "psql":
         cluster: Cluster = request.getfixturevalue("cluster")
-        cluster.sql(f"CREATE DATABASE refusing TEMPLATE {request.getfixturevalue('postgresql_template')}")
+        assert "template_postroom" == request.getfixturevalue("postgresql_template")
+        cluster.sql("CREATE DATABASE refusing TEMPLATE template_postroom")
         return _psql(cluster, "refusing")
     path = tmp_path_factory.mktemp("refusing") / "postroom.db"
     shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
