@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, case, insert, literal, select, update
+from sqlalchemy import Connection, Row, case, cast, insert, literal, select, update
 
 from daemon import errors
 from daemon.mail.compose import Attachment
 from daemon.store.dialect import statements
-from daemon.store.dialect.types import utc_now
+from daemon.store.dialect.types import Instant, utc_now
 from daemon.store.schema import outbox, outbox_attachments, outbox_attempts, outbox_recipients
 
 WAITING: Final = frozenset({"queued", "deferred", "in_doubt"})
@@ -138,7 +138,8 @@ def hold(tx: Connection, ids: Sequence[int]) -> list[int]:
 def release(tx: Connection, ids: Sequence[int], now: datetime) -> list[int]:
     """Let held rows go, at once or when their send_after comes."""
     wanted = _in_state(tx, ids, frozenset({"held"}), "released")
-    due = case((outbox.c.send_after > now, outbox.c.send_after), else_=literal(now, outbox.c.send_after.type))
+    later = cast(outbox.c.send_after, Instant)
+    due = case((later > now, later), else_=literal(now, Instant))
     rows = update(outbox).where(outbox.c.id.in_(wanted))
     tx.execute(rows.values(status="queued", next_attempt_at=due, queued_at=now, updated_at=now))
     return wanted

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, exists, func, or_, select, text, update
+from sqlalchemy import Connection, cast, exists, func, or_, select, text, update
 
 from daemon.mail.compose import Attachment
 from daemon.store.attempts import (
@@ -33,6 +33,7 @@ from daemon.store.attempts import (
 )
 from daemon.store.desk import add, cancel, hold, listing, release, retry, show
 from daemon.store.dialect import statements, texts
+from daemon.store.dialect.types import Instant
 from daemon.store.schema import outbox, outbox_attachments, outbox_recipients
 
 __all__ = [
@@ -237,7 +238,7 @@ def expire(tx: Connection, now: datetime, default_age: timedelta) -> int:
         t.expires_at <= now,
         t.expires_at.is_(None)
         & (t.queued_at <= now - default_age)
-        & (func.coalesce(t.send_after, t.queued_at) <= now - default_age),
+        & (func.coalesce(cast(t.send_after, Instant), t.queued_at) <= now - default_age),
     )
     ended = 0
     # Two conditions, two indexes: with OR between them every row that was ever sent would be read.

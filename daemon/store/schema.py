@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from daemon.store import columns
 from daemon.store.columns import METADATA as METADATA  # noqa: PLC0414 -- the tables and what holds them are asked for in one place
-from daemon.store.dialect.types import COUNT, ID, POSTGRESQL, SQLITE, Instant, Json, Octets
+from daemon.store.dialect.types import COUNT, ID, POSTGRESQL, SQLITE, Instant, Json, Octets, WrittenInstant
 
 OUTBOX_STATUSES: Final = (
     "queued",
@@ -239,8 +239,8 @@ outbox = columns.table(
     columns.maybe("subject"),
     columns.maybe("headers", Json),
     Column("forwards", ID, ForeignKey(messages.c.id, ondelete="SET NULL")),
-    columns.maybe("send_after", Instant),
-    columns.maybe("expires_at", Instant),
+    columns.maybe("send_after", WrittenInstant),
+    columns.maybe("expires_at", WrittenInstant),
     columns.count("priority"),
     Column("idempotency_key", Text, unique=True),
     columns.words("on_doubt", "retry"),

@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 # What env.py makes after this revision (daemon/store/dialect/triggers.py, `digest`).
-TRIGGERS = {"sqlite": "89dba219e969990a", "postgresql": "c1a21e081c3fb3fb"}
+TRIGGERS = {"sqlite": "cfa3d03120892b6a", "postgresql": "d180a330c25e10f0"}
 
 
 def upgrade() -> None:

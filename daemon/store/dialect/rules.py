@@ -9,7 +9,7 @@ addresses are looked at closely only when it is made (`mail/compose.py`): a rule
 from dataclasses import dataclass
 from typing import Final
 
-from daemon.store.dialect.types import SQLITE_TIME_FORMAT
+from daemon.store.dialect import times
 
 KEY_CHARACTERS: Final = 500  # of an idempotency_key: PostgreSQL's index takes 2704 bytes at most
 
@@ -27,7 +27,8 @@ LETTER: Final = (
     "headers",
     "raw",
 )
-GIVEN: Final = (*LETTER, "send_after", "expires_at", "idempotency_key", "on_doubt", "message_id")
+GIVEN: Final = (*LETTER, "send_after", "expires_at", "priority", "idempotency_key", "on_doubt", "message_id")
+WRITTEN_TIMES: Final = ("send_after", "expires_at")
 HEADER_BOUND: Final = ("recipients", "cc", "bcc", "sender", "reply_to", "subject", "message_id")
 ATTACHED: Final = ("outbox_id", "filename", "content_type", "content", "content_id")
 
@@ -75,14 +76,12 @@ def _no_controls(column: str, *, table: str = "outbox") -> Rule:
 def _time(column: str) -> Rule:
     """Loose forms are taken, and normalised by a trigger; numbers, words and years that no program reads are not."""
     new = f"NEW.{column}"
-    shape = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*"
     return Rule(
         table="outbox",
         column=column,
         sentence="not a time from 1970 to 9999; write it like 2026-11-23T10:00:00Z, or with +01:00 at its end",
-        sqlite=f"{new} IS NOT NULL AND ({new} NOT GLOB '{shape}' OR {new} < '1970'"
-        f" OR strftime('{SQLITE_TIME_FORMAT}', {new}) IS NULL OR strftime('%Y', {new}) < '1970')",
-        postgresql=f"{new} < '1970-01-01Z' OR {new} >= '9999-12-31Z'",
+        sqlite=f"{new} IS NOT NULL AND {times.normal_sqlite(new)} IS NULL",
+        postgresql=f"{new} IS NOT NULL AND postroom_instant({new}) IS NULL",
     )
 
 
@@ -110,7 +109,7 @@ OUTBOX: Final = (
         postgresql=f"OLD.status IN ('sending', 'sent') AND ({_CHANGED.replace('IS NOT', 'IS DISTINCT FROM')})",
         on="UPDATE",
     ),
-    _rule("status", "a new row is queued or held", "NEW.status NOT IN ('queued', 'held')", on="INSERT"),
+    _rule("status", "a new row is queued or held", "coalesce(NEW.status, '') NOT IN ('queued', 'held')", on="INSERT"),
     _rule(
         "recipients",
         "at least one address is needed, like anna@example.org",
@@ -121,6 +120,8 @@ OUTBOX: Final = (
         for column in ("cc", "bcc", "sender", "reply_to")
     ],
     *[_no_controls(column) for column in HEADER_BOUND],
+    _rule("account", "an empty name is no account; leave it out, or give NULL", "NEW.account = ''"),
+    _rule("priority", "a whole number is needed; leave it out for 0", "NEW.priority IS NULL"),
     *[
         Rule(
             table="outbox",
@@ -165,9 +166,11 @@ OUTBOX: Final = (
         table="outbox",
         column="expires_at",
         sentence="must be later than send_after",
-        sqlite="julianday(NEW.expires_at) <= julianday(NEW.send_after)",
-        postgresql="NEW.expires_at <= NEW.send_after",
+        sqlite=f"{times.normal_sqlite('NEW.expires_at')} <= {times.normal_sqlite('NEW.send_after')}",
+        postgresql="postroom_instant(NEW.expires_at) <= postroom_instant(NEW.send_after)",
     ),
+    # Two rows with an empty key would be one, and the second letter silently not sent.
+    _rule("idempotency_key", "an empty key is no key; leave it out, or give NULL", "NEW.idempotency_key = ''"),
     _rule("idempotency_key", f"at most {KEY_CHARACTERS} characters", f"length(NEW.idempotency_key) > {KEY_CHARACTERS}"),
     _rule("on_doubt", "takes retry or hold", "coalesce(NEW.on_doubt, '') NOT IN ('retry', 'hold')"),
 )

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from daemon.store.dialect import fulltext
-from daemon.store.dialect.rules import ATTACHED, GIVEN, OUTBOX, OUTBOX_ATTACHMENTS, Rule
-from daemon.store.dialect.types import POSTGRESQL, SQLITE, SQLITE_NOW, SQLITE_TIME_FORMAT
+from daemon.store.dialect.rules import ATTACHED, GIVEN, OUTBOX, OUTBOX_ATTACHMENTS, WRITTEN_TIMES, Rule
+from daemon.store.dialect.times import NORMAL_POSTGRESQL, normal_sqlite
+from daemon.store.dialect.types import POSTGRESQL, SQLITE, SQLITE_NOW
 
 # --- SQLite ---------------------------------------------------------------------------------------------------------
 
@@ -35,14 +36,11 @@ def _rules_sqlite(table: str, columns: tuple[str, ...], rules: tuple[Rule, ...])
     }
 
 
-def _normal(column: str) -> str:
-    return f"strftime('{SQLITE_TIME_FORMAT}', {column})"
-
-
-_DUE: Final = f"max({SQLITE_NOW}, coalesce({_normal('NEW.send_after')}, ''))"
-_NORMALISE: Final = f"""\
-  UPDATE outbox SET send_after = {_normal("send_after")}, expires_at = {_normal("expires_at")}
-    WHERE id = NEW.id AND (send_after IS NOT {_normal("send_after")} OR expires_at IS NOT {_normal("expires_at")});"""
+_DUE: Final = f"max({SQLITE_NOW}, coalesce({normal_sqlite('NEW.send_after')}, ''))"
+_NORMALISE: Final = "\n".join(
+    f"  UPDATE outbox SET {column} = {normal_sqlite(f'NEW.{column}')} WHERE id = NEW.id AND NEW.{column} IS NOT NULL;"
+    for column in WRITTEN_TIMES
+)
 
 _KEPT_SQLITE: Final = {
     "outbox_inserted": f"""\
@@ -55,7 +53,7 @@ CREATE TRIGGER outbox_rescheduled AFTER UPDATE OF send_after, expires_at ON outb
 WHEN NEW.send_after IS NOT OLD.send_after OR NEW.expires_at IS NOT OLD.expires_at BEGIN
 {_NORMALISE}
   UPDATE outbox SET next_attempt_at = {_DUE}
-    WHERE id = NEW.id AND NEW.status = 'queued' AND NEW.attempts = 0 AND {_normal("NEW.send_after")} IS NOT {_normal("OLD.send_after")};
+    WHERE id = NEW.id AND NEW.status = 'queued' AND NEW.attempts = 0 AND NEW.send_after IS NOT OLD.send_after;
 END""",
     "outbox_waits": f"""\
 CREATE TRIGGER outbox_waits AFTER UPDATE OF status ON outbox
@@ -130,10 +128,13 @@ def _function(name: str, body: str, result: str = "NEW") -> str:
     return f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$\nBEGIN\n{body}\n  RETURN {result};\nEND $$"
 
 
-def _rules_postgresql(table: str, columns: tuple[str, ...], rules: tuple[Rule, ...]) -> dict[str, str]:
+def _rules_postgresql(
+    table: str, columns: tuple[str, ...], rules: tuple[Rule, ...], times: tuple[str, ...] = ()
+) -> dict[str, str]:
+    normalised = "".join(f"\n  NEW.{column} := postroom_instant(NEW.{column});" for column in times)
     name = f"{table}_rules"  # before the bookkeeping: triggers of one kind fire in the order of their names
     return {
-        f"function {name}()": _function(name, _checks_postgresql(rules)),
+        f"function {name}()": _function(name, _checks_postgresql(rules) + normalised),
         f"trigger {name} on {table}": f"CREATE TRIGGER {name} BEFORE INSERT OR UPDATE OF {', '.join(columns)}"
         f" ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()",
     }
@@ -144,14 +145,14 @@ _KEPT_POSTGRESQL: Final = {
         "outbox_waiting",
         """\
   IF TG_OP = 'INSERT' THEN
-    NEW.next_attempt_at := CASE WHEN NEW.status = 'queued' THEN greatest(now(), NEW.send_after) END;
+    NEW.next_attempt_at := CASE WHEN NEW.status = 'queued' THEN greatest(now(), NEW.send_after::timestamptz) END;
   ELSIF NEW.status IN ('queued', 'deferred') AND NEW.next_attempt_at IS NULL THEN
-    NEW.next_attempt_at := greatest(now(), NEW.send_after);
+    NEW.next_attempt_at := greatest(now(), NEW.send_after::timestamptz);
     NEW.queued_at := now();
   ELSIF NEW.status NOT IN ('queued', 'deferred', 'in_doubt') THEN
     NEW.next_attempt_at := NULL;
   ELSIF NEW.status = 'queued' AND NEW.attempts = 0 AND NEW.send_after IS DISTINCT FROM OLD.send_after THEN
-    NEW.next_attempt_at := greatest(now(), NEW.send_after);
+    NEW.next_attempt_at := greatest(now(), NEW.send_after::timestamptz);
   END IF;""",
     ),
     "trigger outbox_waiting on outbox": "CREATE TRIGGER outbox_waiting BEFORE INSERT OR UPDATE OF status, send_after ON outbox"
@@ -184,7 +185,8 @@ TRIGGERS: Final[dict[str, dict[str, str]]] = {
     },
     POSTGRESQL: {
         "function postroom_headers_fault(text)": _HEADERS_FAULT,
-        **_rules_postgresql("outbox", GIVEN, OUTBOX),
+        "function postroom_instant(text)": NORMAL_POSTGRESQL,
+        **_rules_postgresql("outbox", GIVEN, OUTBOX, WRITTEN_TIMES),
         **_rules_postgresql("outbox_attachments", ATTACHED, OUTBOX_ATTACHMENTS),
         **_KEPT_POSTGRESQL,
     },

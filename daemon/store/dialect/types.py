@@ -67,6 +67,25 @@ class Instant(TypeDecorator[datetime]):
         return instant(value) if dialect.name == SQLITE else _in_utc(value)
 
 
+class WrittenInstant(Instant):
+    """A moment that any program may write as text (`times.py`): text in SQLite's form on PostgreSQL too, and there to be cast."""
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:  # noqa: ARG002 -- SQLAlchemy's signature
+        """Hold it as text."""
+        return Text()  # by way of `type_descriptor` psycopg's dialect would make it VARCHAR
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Write it as the triggers would."""
+        checked = super().process_bind_param(value, dialect)
+        return instant_text(checked) if isinstance(checked, datetime) else checked
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002 -- SQLAlchemy's signature
+        """Give an aware UTC time."""
+        return None if value is None else instant(value)
+
+
 class Json(TypeDecorator[Any]):
     """A JSON value kept as TEXT on both, so that the same plain SQL compares and casts it on both."""
 
