@@ -54,8 +54,8 @@ fuzz: $(STAMP)  ## feed POP3 and the parser what nobody would say (ARGS='--secon
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement tests/fuzz/requirements.txt
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-torture: $(STAMP)  ## kill a fetch-and-delete run against Dovecot 200 times at random instants (ARGS='--kills 20 --seed 7')
-	@$(BIN)/python -m tests.torture.campaign $(ARGS)
+torture: $(STAMP)  ## kill fetches and drains at random instants, drain with several daemons; one of them: ARGS='send --kills 20'
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 # One resolution for every supported Python. The file holds names, versions and hashes: no address, no path.
 constraints:  ## pin the newest releases that pyproject.toml allows (needs uv)

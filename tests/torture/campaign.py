@@ -1,6 +1,6 @@
 """Kill a fetch-and-delete run over and over, at random instants; then finish it and count: nothing lost, nothing twice.
 
-    python -m tests.torture.campaign [--kills 200] [--messages 2000] [--seed 1]
+    python -m tests.torture fetch [--kills 200] [--messages 2000] [--seed 1]
 
 The server is a real Dovecot, the archive SQLite, the victim `python -m daemon fetch` with DELETE=after_fetch. A few undisturbed
 runs are measured first; each kill then falls at a random instant of such a run, counted from the moment when the visit has
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -188,16 +189,19 @@ class Campaign:
             broken.append("`db verify` finds faults")
 
 
-def main() -> None:
-    """Run a campaign as the arguments say."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(words: Sequence[str]) -> int:
+    """Run a campaign as the arguments say; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="fetch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--a-visit", type=int, default=100, help="messages that one run takes at most")
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
+    asked = parser.parse_args(words)
     if reason := dovecot.why_not():
-        sys.exit(reason)
+        print(reason, file=sys.stderr)
+        return 1
     folder = child.directory("torture")
     try:
         made = certificates.make(folder)
@@ -208,8 +212,4 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     print(figures)
-    sys.exit(bool(figures.broken))
-
-
-if __name__ == "__main__":
-    main()
+    return bool(figures.broken)
