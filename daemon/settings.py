@@ -93,6 +93,8 @@ def _account(reader: Reader, name: str, written: str) -> Account:
     forward = reader.take(prefix, variables.FORWARD)
     if forward is not None and (pop3 is None or smtp is None):
         reader.mistakes.append(f"{prefix}FORWARD needs POP3 and SMTP in this account: what comes in is sent on")
+    if forward is not None and address is not None and forward.lower() == address.lower():
+        reader.mistakes.append(f"{prefix}FORWARD is the account's own address; it takes another one")
     return Account(name=name, address=address or "", pop3=pop3, smtp=smtp, forward=forward)
 
 

@@ -151,10 +151,8 @@ class _Drain:
                     return None
                 context.step(Step.CLAIMED, account=self.name)
             row = self.rows[0]
-            with context.database.reading() as conn:
-                attached = outbox.attachments_of(conn, row.id)
             try:
-                return letter.write(row, attached, self.account)
+                return letter.write(row, letter.enclosed(context.database, row), self.account)
             except errors.InputInvalid as error:
                 with context.database.transaction() as tx:
                     outbox.refuse(tx, row.id, str(error), context.clock())

@@ -1,11 +1,12 @@
 """A claimed row of the outbox and the letter made of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from daemon.mail import compose
+from daemon import errors
+from daemon.mail import compose, resend
 from daemon.mail.account import Account
-from daemon.store import outbox
+from daemon.store import forwards, outbox
+from daemon.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,36 @@ class Item:
     message_id: str | None
 
 
-def write(row: outbox.Claimed, attached: Sequence[compose.Attachment], account: Account) -> Item:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enclosed:
+    """What belongs to a row's letter and is not in the row.
+
+    journey: the archived message that it forwards, and how that came.  had: the addresses to which it went from here.
+    """
+
+    attachments: tuple[compose.Attachment, ...] = ()
+    journey: resend.Journey | None = None
+    had: frozenset[str] = frozenset()
+
+
+def enclosed(database: Database, row: outbox.Claimed) -> Enclosed:
+    """Read what belongs to the row; InputInvalid if what it forwards is not in the archive as it came."""
+    with database.reading() as conn:
+        if row.forwards is None:
+            return Enclosed(attachments=outbox.attachments_of(conn, row.id))
+        journey = resend.Journey(forwards.source(conn, row.forwards))
+        had = forwards.had(conn, journey.message_id) if journey.message_id is not None else set()
+    return Enclosed(journey=journey, had=frozenset(had))
+
+
+def write(row: outbox.Claimed, given: Enclosed, account: Account) -> Item:
     """Make the letter; InputInvalid names the column that can't be used.
 
     Its Message-ID and its Date are those of the row, not of the attempt: what a retry sends is the same letter to every reader.
     """
+    if row.forwards is None and row.raw is None and not (row.subject or row.body or row.html):
+        # No such row can be put in; it has become so.
+        raise errors.InputInvalid("what this row was to send is gone: the message that it forwards, or its own text")
     message_id = f"<{row.message_id}>" if row.message_id else None
     message_id = message_id or compose.new_message_id(row.created_at, account.domain, unique=str(row.id))
     draft = compose.Draft(
@@ -39,8 +65,14 @@ def write(row: outbox.Claimed, attached: Sequence[compose.Attachment], account: 
         html=row.html,
         headers=row.headers,
         raw=row.raw,
+        source=None if given.journey is None else given.journey.source,
         message_id=message_id,
-        attachments=tuple(attached),
+        attachments=given.attachments,
     )
     letter = compose.compose(draft, account_address=account.address, now=row.created_at, message_id=message_id)
+    if given.journey is not None:
+        targets = [one.address for one in letter.recipients]
+        reason = given.journey.circle(letter.sender, targets, given.had)
+        if reason is not None:
+            raise errors.InputInvalid(f"forwards: not sent on, it would go in a circle: {reason}")
     return Item(row, letter, letter.message_id.strip("<>") if letter.message_id else None)

@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Final
 
 from daemon import errors, trace
-from daemon.jobs import first, headers_only, naming, session, shield, visit
+from daemon.jobs import first, forwarding, headers_only, naming, session, shield, visit
 from daemon.jobs.context import Context
 from daemon.jobs.retrieval import Report, Retrieval
 from daemon.jobs.step import Step
@@ -59,13 +59,14 @@ def poll(
         )
         return result
     transcript = context.transcript(account.name)
-    poll_id, memory = 0, None
+    poll_id, memory, sending_on = 0, None, None
     try:
         with context.database.transaction() as tx:
             leased = accounts.lease(tx, account.name, context.owner, context.clock(), LEASE)
             if leased:
                 poll_id = accounts.begin_poll(tx, account.name, transcript.session, context.owner, context.clock())
                 memory = Memory.parse(accounts.capabilities(tx, account.name))
+        sending_on = forwarding.begin(account, context)
     except errors.StoreError as error:
         trace.poll_failed(account=account.name, session=None, error=error, fetched=0, next_poll_at=None)
         result.outcome, result.error = "failed", error
@@ -76,6 +77,7 @@ def poll(
         return result
     one = _Visit(account.name, account.pop3, context, result, report or (lambda _done, _planned: None))
     one.uidls, one.mark_seen, one.memory = uidls, mark_seen, memory
+    one.forwarding = sending_on
     one.run(transcript, poll_id)
     return result
 
@@ -95,6 +97,7 @@ class _Visit:
         self.is_held_back = False  # whether this session leaves work to another one, for DELETES_PER_SESSION
         self.unkept: set[int] = set()  # numbers of messages that came and were let go, for they are too large
         self.expire: Expire | None = None
+        self.forwarding: forwarding.Forwarding | None = None
 
     def run(self, transcript: Transcript, poll_id: int) -> None:
         """Hold the session, then record how it went."""
@@ -291,6 +294,7 @@ class _Visit:
             max_message_octets=None
             if self.uidls
             else self.pop3.max_message_octets,  # what is asked for may be of any size
+            forwarding=self.forwarding,
             report=self.report,
         )
         try:

@@ -10,13 +10,14 @@ from typing import Final
 
 from daemon import errors, trace
 from daemon.jobs.context import Context
+from daemon.jobs.forwarding import Forwarding
 from daemon.jobs.step import Step
 from daemon.jobs.visit import Result
 from daemon.jobs.writer import Writer
 from daemon.mail.account import Pop3
 from daemon.mail.maildrop import Entry, LedgerStatus
 from daemon.pop3 import client as pop3_client
-from daemon.store import archive, ledger
+from daemon.store import archive, forwards, ledger
 from daemon.wire.spool import Spool
 
 BATCH_MESSAGES: Final = 200  # messages a COMMIT: one fsync pays for all of them
@@ -61,15 +62,17 @@ class Retrieval:
         is_over: Callable[[], bool],
         proves_all: bool,
         max_message_octets: int | None,
+        forwarding: Forwarding | None = None,
         report: Report,
     ) -> None:
         """occurrences: of equal UIDLs, by message number.  is_over: asked before each message is asked for.
 
         proves_all: also what is not to be deleted.  max_message_octets: a message that turns out larger is let go.
+        forwarding: sends on what is new.
         """
         self.name, self.pop3, self.context, self.result, self.report = name, pop3, context, result, report
         self.occurrences, self._is_over, self._proves_all = occurrences, is_over, proves_all
-        self._max_message_octets = max_message_octets
+        self._max_message_octets, self.forwarding = max_message_octets, forwarding
         self.deletable: list[tuple[int, int]] = []
         self.unproven: set[int] = set()
         self.unkept: set[int] = set()
@@ -128,6 +131,9 @@ class Retrieval:
         context.step(Step.RETRIEVED, account=self.name)
         with context.database.transaction() as tx:
             filed = archive.add(tx, self.name, batch.incoming, now)
+            if self.forwarding is not None:
+                chosen = self.forwarding.chosen(batch.incoming, filed)
+                forwards.add(tx, self.name, self.forwarding.target, chosen)
         context.step(Step.COMMITTED, account=self.name)
         self.result.fetched += len(filed)
         self.result.new += sum(one.is_new for one in filed)

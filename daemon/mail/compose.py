@@ -1,7 +1,7 @@
 """Make a letter of an outbox row: RFC 5322 header, MIME body (RFC 2045-2047, 2231, 2387), and the envelope that goes with it.
 
 The same row gives the same octets at every attempt: the date and the Message-ID are parameters, boundaries are computed. What
-we write is 7-bit, so every relay can carry it; only a complete `raw` message and international local parts are not. Bcc is
+we write is 7-bit, so every relay can carry it; only a complete message and international local parts are not. Bcc is
 never in the letter. A row that can't be a letter is InputInvalid, its message begins with the column's name. Pure.
 """
 
@@ -18,7 +18,7 @@ from typing import Final, Literal, TypeVar
 from urllib.parse import quote
 
 from daemon.errors import InputInvalid
-from daemon.mail import address, field
+from daemon.mail import address, field, resend
 from daemon.mail.address import Mailbox
 from daemon.wire import lines
 
@@ -68,7 +68,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What the inserting program wrote: the outbox's own columns. raw: a complete message, in place of subject, body and html."""
+    """What the inserting program wrote: the outbox's own columns. raw: a complete message, in place of subject, body and html.
+
+    source: the octets of the archived message that the row forwards.
+    """
 
     id: int
     recipients: str
@@ -81,6 +84,7 @@ class Draft:
     html: str | None = None
     headers: Mapping[str, str] | None = None
     raw: bytes | None = None
+    source: bytes | None = None
     message_id: str | None = None
     attachments: Sequence[Attachment] = ()
 
@@ -97,7 +101,8 @@ class Recipient:
 class Letter:
     """A letter ready to be sent. content: CRLF lines, not dot-stuffed.
 
-    message_id: as it stands in the letter, with its angle brackets; None where a raw message has none.
+    message_id: as it stands in the letter, with its angle brackets; None where a raw message has none.  Of a message that is
+    sent on, its Resent-Message-ID: that is ours, and new.
     """
 
     sender: str
@@ -114,7 +119,7 @@ def new_message_id(now: datetime, domain: str, unique: str) -> str:
         host = address.ascii_domain(domain)
     except InputInvalid:
         host = "localhost"
-    return f"<{now.astimezone(UTC):%Y%m%d%H%M%S.%f}.{unique}.postroom@{host}>"
+    return f"<{now.astimezone(UTC):%Y%m%d%H%M%S.%f}.{unique}.{resend.HOUSE}@{host}>"
 
 
 def compose(draft: Draft, *, account_address: str, now: datetime, message_id: str) -> Letter:
@@ -136,7 +141,12 @@ def compose(draft: Draft, *, account_address: str, now: datetime, message_id: st
         raise InputInvalid("recipients: there is no address in it")
     reply_to = _column("reply_to", address.parse_list, draft.reply_to or "")
     written_id: str | None
-    if draft.raw is not None:
+    if draft.source is not None:
+        written_id = _message_id(draft.message_id or message_id)
+        write = partial(resend.write, sender=sender, to=given["to"], cc=given["cc"], now=now, message_id=written_id)
+        content = _column("forwards", write, draft.source)
+        named = [sender, *(one for mailboxes in given.values() for one in mailboxes)]
+    elif draft.raw is not None:
         content, written_id = _column("raw", _complete, draft)
         named = [sender, *(one for mailboxes in given.values() for one in mailboxes)]
     else:

@@ -72,7 +72,7 @@ ROUTE_ROWS: Final = 500  # rows a transaction; the caller comes again while ther
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A row that is ours to send. attempts: this one counted."""
+    """A row that is ours to send. attempts: this one counted.  forwards: the id of an archived message."""
 
     id: int
     recipients: str
@@ -86,6 +86,7 @@ class Claimed:
     html: str | None
     headers: Mapping[str, str] | None
     raw: bytes | None
+    forwards: int | None
     send_after: datetime | None
     expires_at: datetime | None
     priority: int

@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 # What env.py makes after this revision (daemon/store/dialect/triggers.py, `digest`).
-TRIGGERS = {"sqlite": "cfa3d03120892b6a", "postgresql": "d180a330c25e10f0"}
+TRIGGERS = {"sqlite": "38e943bb3acf8737", "postgresql": "8b54eda53e214ad7"}
 
 
 def upgrade() -> None:

@@ -540,6 +540,11 @@ def test_each_value_of_the_example_is_allowed(tmp_path: Path, line: str) -> None
     settings.load(environ, EXAMPLE)
 
 
+def test_mail_is_not_sent_on_to_the_account_itself() -> None:
+    (line,) = mistakes({f"{WORK}FORWARD": "Anna@example.org"}, EXAMPLE)
+    assert line == f"{WORK}FORWARD is the account's own address; it takes another one"
+
+
 def test_the_defaults_of_the_example_are_the_defaults() -> None:
     """What stands behind a # is what holds without it, where the text says that it is the default."""
     plain = settings.load({}, EXAMPLE)

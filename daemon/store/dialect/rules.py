@@ -26,9 +26,11 @@ LETTER: Final = (
     "html",
     "headers",
     "raw",
+    "forwards",
 )
 GIVEN: Final = (*LETTER, "send_after", "expires_at", "priority", "idempotency_key", "on_doubt", "message_id")
 WRITTEN_TIMES: Final = ("send_after", "expires_at")
+FINISHED: Final = ("sent", "partial", "failed", "cancelled", "expired")
 HEADER_BOUND: Final = ("recipients", "cc", "bcc", "sender", "reply_to", "subject", "message_id")
 ATTACHED: Final = ("outbox_id", "filename", "content_type", "content", "content_id")
 
@@ -97,7 +99,14 @@ def _any_header(broken: str) -> str:
 # SQLite 3.40 ends a JSON string at an escaped NUL, so that is looked for as it is written.
 _CONTROL_IN_VALUE: Final = f"{_any_header(controls('value')[0])} OR instr(NEW.headers, '\\u0000') > 0"
 _EMPTY: Final = " AND ".join(f"coalesce(NEW.{column}, '') = ''" for column in ("subject", "body", "html"))
-_CHANGED: Final = " OR ".join(f"NEW.{column} IS NOT OLD.{column}" for column in LETTER)
+_NOTHING: Final = f"NEW.raw IS NULL AND NEW.forwards IS NULL AND {_EMPTY}"
+# What is long may be dropped when all is over (`postroom outbox purge`), and so may a message that is not in the archive any more.
+_DROPPED: Final = {column: f"NEW.{column} IS NULL AND OLD.status = 'sent'" for column in ("body", "html", "raw")} | {
+    "forwards": "NEW.forwards IS NULL AND NOT EXISTS (SELECT 1 FROM messages WHERE id = OLD.forwards)"
+}
+_CHANGED: Final = " OR ".join(
+    f"NEW.{column} IS NOT OLD.{column} AND NOT ({_DROPPED.get(column, 'false')})" for column in LETTER
+)
 _OF_ROW: Final = "EXISTS (SELECT 1 FROM outbox WHERE id = NEW.outbox_id AND {})"
 
 OUTBOX: Final = (
@@ -140,13 +149,33 @@ OUTBOX: Final = (
         postgresql="",
     ),
     _rule("raw", "an empty message can't be sent", "length(NEW.raw) = 0"),
+    *[
+        _rule(
+            column,
+            f"{what} leaves no room for subject, body, html, headers or reply_to; give either",
+            f"NEW.{column} IS NOT NULL AND (NEW.subject IS NOT NULL OR NEW.body IS NOT NULL OR NEW.html IS NOT NULL"
+            " OR NEW.headers IS NOT NULL OR NEW.reply_to IS NOT NULL)",
+        )
+        for column, what in (("raw", "a complete message"), ("forwards", "an archived message"))
+    ],
     _rule(
-        "raw",
-        "a complete message leaves no room for subject, body, html, headers or reply_to; give either",
-        "NEW.raw IS NOT NULL AND (NEW.subject IS NOT NULL OR NEW.body IS NOT NULL OR NEW.html IS NOT NULL"
-        " OR NEW.headers IS NOT NULL OR NEW.reply_to IS NOT NULL)",
+        "forwards",
+        "an archived message leaves no room for a raw one; give either",
+        "NEW.forwards IS NOT NULL AND NEW.raw IS NOT NULL",
     ),
-    _rule("body", "the letter is empty; give subject, body, html or raw", f"NEW.raw IS NULL AND {_EMPTY}"),
+    _rule(
+        "forwards",
+        "there is no such message in the archive",
+        "NEW.forwards IS NOT NULL AND NOT EXISTS (SELECT 1 FROM messages WHERE id = NEW.forwards)",
+    ),
+    _rule("body", "the letter is empty; give subject, body, html, raw or forwards", _NOTHING, on="INSERT"),
+    _rule(
+        "body",
+        "the letter is empty; give subject, body, html, raw or forwards",
+        f"{_NOTHING} AND OLD.status NOT IN {FINISHED} AND NOT ({_NOTHING.replace('NEW.', 'OLD.')})"
+        " AND (OLD.forwards IS NULL OR EXISTS (SELECT 1 FROM messages WHERE id = OLD.forwards))",
+        on="UPDATE",
+    ),
     _headers(
         "json",
         'not JSON; an object of strings is needed, like {"X-Ticket": "42"}',
@@ -184,12 +213,15 @@ OUTBOX_ATTACHMENTS: Final = (
         _OF_ROW.format("status NOT IN ('queued', 'held')"),
         table=_T,
     ),
-    _rule(
-        "outbox_id",
-        "that row is a raw message, which holds its own attachments",
-        _OF_ROW.format("raw IS NOT NULL"),
-        table=_T,
-    ),
+    *[
+        _rule(
+            "outbox_id",
+            f"that row is {what}, which holds its own attachments",
+            _OF_ROW.format(f"{column} IS NOT NULL"),
+            table=_T,
+        )
+        for column, what in (("raw", "a raw message"), ("forwards", "an archived message"))
+    ],
     _rule("filename", "a name is needed", "coalesce(NEW.filename, '') = ''", table=_T),
     _no_controls("filename", table=_T),
     _rule(
