@@ -39,7 +39,7 @@ _IDENTITY: Final = frozenset({"", "7bit", "8bit", "binary", "none", "7-bit", "8-
 
 @dataclass(slots=True, kw_only=True)
 class Part:
-    """One node of the tree; `number` as in AttachmentRow. Its content is buffer[start:end], still encoded."""
+    """One node of the tree; `number` as in AttachmentRow. Its content is buffer[start:end], still encoded; its header is before it."""
 
     number: str
     fields: headers.Fields
@@ -49,6 +49,7 @@ class Part:
     filename: str
     encoding: str
     buffer: Octets = field(repr=False)
+    begin: int  # of its header
     start: int
     end: int
     is_whole: bool = False  # a message itself, or a forwarded one, rather than a part of one
@@ -146,6 +147,7 @@ class _Cutter:
             filename=_base(given) if (given := more.get("filename") or parameters.get("name")) else "",
             encoding=encoding.partition("(")[0].strip("\"' "),
             buffer=buffer,
+            begin=start,
             start=body,
             end=end,
         )
