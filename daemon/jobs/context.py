@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from daemon import errors, trace
+from daemon.jobs.recollections import Recollections
 from daemon.retry import Backoff
 from daemon.store.database import Database
 from daemon.wire.transcript import Transcript, new_session_id
@@ -87,6 +88,7 @@ class Context:
     stop: threading.Event = field(default_factory=threading.Event)
     sessions: Sessions = field(default_factory=Sessions)
     said: set[tuple[str, str]] = field(default_factory=set)
+    recollections: Recollections = field(default_factory=Recollections)
 
     def is_news(self, account: str, text: str) -> bool:
         """Tell whether this is said of the account for the first time in this process, so that not each visit repeats it."""

@@ -30,7 +30,7 @@ def named(client: Client, listing: Listing) -> Listing:
 
 def occurrences(listing: Listing) -> dict[int, int]:
     """Count equal UIDLs from 0, by message number: a server may list one twice."""
-    if len({entry.uidl for entry in listing.entries}) == listing.count:
+    if len({entry.uidl for entry in listing.entries}) == len(listing.entries):
         return {}  # no twins
     counts: Counter[str] = Counter()
     found: dict[int, int] = {}

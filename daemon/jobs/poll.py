@@ -19,11 +19,12 @@ from typing import Final
 from daemon import errors, trace
 from daemon.jobs import first, forwarding, headers_only, naming, session, shield, visit
 from daemon.jobs.context import Context
+from daemon.jobs.recall import Recall
 from daemon.jobs.retrieval import Report, Retrieval
 from daemon.jobs.step import Step
 from daemon.jobs.visit import Result
 from daemon.mail.account import Account, Pop3
-from daemon.mail.maildrop import Entry, Known, LedgerStatus, Listing
+from daemon.mail.maildrop import Entry, LedgerStatus, Listing
 from daemon.pop3 import client as pop3_client
 from daemon.pop3 import plan as planning
 from daemon.pop3.memory import Memory
@@ -92,7 +93,7 @@ class _Visit:
         self.occurrences: dict[int, int] = {}
         self.deletable: list[tuple[int, int]] = []  # (message number, ledger id), each proven in this visit
         self.unproven: set[int] = set()  # messages that did not read back equal: then nothing is deleted
-        self.known: list[Known] = []
+        self.recall = self._recalling()
         self.memory: Memory | None = None
         self.is_held_back = False  # whether this session leaves work to another one, for DELETES_PER_SESSION
         self.unkept: set[int] = set()  # numbers of messages that came and were let go, for they are too large
@@ -151,7 +152,8 @@ class _Visit:
         ) as client:
             visit.logged_in(self.context, self.result, self.pop3, client.capabilities)
             self.context.step(Step.CONNECTED, account=self.name)
-            listing = naming.named(client, client.listing(self._recall))
+            self.recall = self._recalling()
+            listing = naming.named(client, self.recall.compare(client.answers(self.recall.read)))
             self.expire = Expire.parse(client.capabilities.expire)
             self._remember(client.memory)
             self.occurrences = naming.occurrences(listing)
@@ -165,10 +167,9 @@ class _Visit:
                 return  # the socket is closed: without QUIT the server deletes nothing
             self._delete_and_quit(client)
 
-    def _recall(self) -> None:
-        """Read the ledger, while the server makes its listing."""
-        with self.context.database.reading() as conn:
-            self.known = ledger.known(conn, self.name)
+    def _recalling(self) -> Recall:
+        all_of_it = self.mark_seen or bool(self.uidls)
+        return Recall(self.name, self.context, policy=self.pop3.delete, all_of_it=all_of_it)
 
     def _remember(self, memory: Memory | None) -> None:
         if memory == self.memory:
@@ -210,16 +211,17 @@ class _Visit:
             self.result.seen = first.mark(self.name, list(listing.entries), self.occurrences, first.MARKED, context)
             return
         self.result.missing = tuple(sorted(self.uidls - {entry.uidl for entry in listing.entries}))
-        marked = first.meet(self.name, self.pop3.first, listing, self.occurrences, client, context)
-        if marked:
-            self.result.seen += marked
-            self._recall()
+        if not self.recall.settled:
+            marked = first.meet(self.name, self.pop3.first, listing, self.occurrences, client, context)
+            if marked:
+                self.result.seen += marked
+                self.recall.read()
         plan = self._within_a_session(self._planned(client, listing))
         self.result.skipped = len(plan.skip) + len(plan.headers)
         with context.database.transaction() as tx:
             ledger.gone(tx, [one.id for one in plan.gone], now, expire=self._announced)
             ledger.returned(tx, [row.id for _entry, row in plan.returned], now)
-            ledger.seen(tx, self.name, now)
+            ledger.seen(tx, self.name, now, self.recall.rows.last_seen_at)
         left = headers_only.archive_headers(self.name, plan.headers, self.occurrences, client, context, self._is_over)
         self._skip([*plan.skip, *left])
         self._prove_known(plan)
@@ -227,7 +229,9 @@ class _Visit:
 
     def _planned(self, client: pop3_client.Client, listing: Listing) -> planning.Plan:
         """Compare the listing with the ledger; names that the server dealt anew are looked through first."""
-        examined = shield.examine(client, self.context, self.name, listing, self.known, self.occurrences)
+        examined = shield.Examined(known=self.recall.known)
+        if not self.recall.settled:
+            examined = shield.examine(client, self.context, self.name, listing, examined.known, self.occurrences)
         known = examined.known
         octets_left = self._left(self.pop3.max_octets_per_poll, self.result.octets)
         policy = planning.Policy(

@@ -1,9 +1,10 @@
 """The nouns of a maildrop: what the server lists, and what the ledger knows of it. Values only; no I/O, no clock."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Entry(NamedTuple):
@@ -21,13 +22,15 @@ class Entry(NamedTuple):
 class Listing:
     """What a maildrop held when it was asked.
 
-    count: of `entries`.  octets: as STAT says.  entries: by number.  has_uidl: False when the server refused UIDL.
+    count: of messages listed; `entries` may be some of them (jobs/recall.py).  octets: as STAT says.  entries: by number.
+    has_uidl: False when the server refused UIDL.  is_plain: each message has a number, from 1 without gaps, a name and a size.
     """
 
     count: int
     octets: int
     entries: tuple[Entry, ...]
     has_uidl: bool
+    is_plain: bool = False
 
 
 class LedgerStatus(StrEnum):
@@ -59,3 +62,24 @@ class Known(NamedTuple):
     first_seen_at: datetime
     message: int | None
     deleted_at: datetime | None
+
+
+# A message under such a row needs no RETR, whatever the policy.
+SETTLING: Final = frozenset({LedgerStatus.ARCHIVED, LedgerStatus.SEEN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The ledger's rows of an account whose messages should be in the maildrop, as the database wrote them out in one state.
+
+    texts: a JSON array of arrays by status, by id.  counts: by status.  last_seen_at: the earliest of them; None without rows.
+    """
+
+    texts: Mapping[str, str]
+    counts: Mapping[str, int]
+    last_seen_at: datetime | None = None
+
+    @property
+    def settling(self) -> int:
+        """How many may settle a message."""
+        return sum(self.counts.get(status, 0) for status in SETTLING)

@@ -87,8 +87,12 @@ class Client(Opening):
         """STAT: how many messages and octets."""
         return self._stat(self._accepted(self.ask(Stat())))
 
-    def listing(self, meanwhile: Callable[[], None] = lambda: None) -> Listing:
-        """STAT, UIDL and LIST in one: all messages, matched by number.
+    def listing(self) -> Listing:
+        """STAT, UIDL and LIST in one: all messages, matched by number."""
+        return self.answers().listing()
+
+    def answers(self, meanwhile: Callable[[], None] = lambda: None) -> replies.Answers:
+        """STAT, UIDL and LIST in one, not read yet.
 
         meanwhile: done once, while the server opens the maildrop, which for a large one takes it longer than all the rest.
         """
@@ -97,23 +101,26 @@ class Client(Opening):
             self.say([Capa(), *commands])
             meanwhile()
             self.capabilities, self._is_verified = self._read_capabilities(), True
-            stat, uidl, sizes = [self.answer(command) for command in commands]
+            stat, uidl, sizes = [self.answer_whole(command) for command in commands]
         elif self.capabilities.pipelining:
             self.say(commands)
             meanwhile()
-            stat, uidl, sizes = [self.answer(command) for command in commands]
+            stat, uidl, sizes = [self.answer_whole(command) for command in commands]
         else:
             self.say(commands[:1])
             meanwhile()
-            stat = self.answer(commands[0])
-            uidl, sizes = [self.exchange([command])[0] for command in commands[1:]]
+            stat = self.answer_whole(commands[0])
+            uidl, sizes = [self._asked(command) for command in commands[1:]]
         total = self._stat(self._accepted(stat[0]))
         if not uidl[0].ok and (uidl[0].code or "").startswith("SYS/"):  # a passing fault is not "no UIDL here"
             raise self._refusal(uidl[0])
         if not sizes[0].ok and total.count and not uidl[1]:
             raise self._refusal(sizes[0])
-        entries = replies.entries(sizes[1], uidl[1])
-        return Listing(count=len(entries), octets=total.octets, entries=entries, has_uidl=uidl[0].ok)
+        return replies.Answers(octets=total.octets, has_uidl=uidl[0].ok, uidls=uidl[1], sizes=sizes[1])
+
+    def _asked(self, command: Command) -> tuple[Reply, bytes]:
+        self.say([command])
+        return self.answer_whole(command)
 
     def reset(self) -> None:
         """RSET: no DELE of this session counts."""

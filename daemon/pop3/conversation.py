@@ -4,6 +4,7 @@ import time
 from collections import deque
 
 from daemon import errors
+from daemon.pop3 import replies
 from daemon.pop3.commands import Command
 from daemon.pop3.session import Body, Event, Lines, Reply, Session
 from daemon.wire.stream import Stream
@@ -33,9 +34,14 @@ class Conversation:
 
     def answer(self, command: Command) -> tuple[Reply, list[bytes]]:
         """Read one reply, with the lines behind it."""
+        reply, whole = self.answer_whole(command)
+        return reply, replies.split(whole)
+
+    def answer_whole(self, command: Command) -> tuple[Reply, bytes]:
+        """Read one reply, with the octets behind it; a long listing may need no cutting into lines."""
         reply = self.next_reply(command)
         following = self.next_event() if reply.ok and command.is_multi_line else None
-        return reply, following.lines if isinstance(following, Lines) else []
+        return reply, following.whole if isinstance(following, Lines) else b""
 
     def next_reply(self, command: Command) -> Reply:
         """Return the next event, which must be a status line."""
@@ -70,7 +76,8 @@ class Conversation:
                 self._reply_due = time.monotonic() + self._stream.endpoint.timeout_seconds
         event = events.popleft()
         if isinstance(event, Lines):
-            self._stream.heard(f"({len(event.lines)} lines)", event.octets)
+            lines = event.whole.count(b"\n")
+            self._stream.heard(f"({lines} lines)", len(event.whole))
         elif not isinstance(event, Body):
             self._stream.heard(event.shown, event.octets)
         return event

@@ -67,8 +67,11 @@ class Assessment:
         return len(self.missing) * 2 > self.expected and len(self.unknown) * UNKNOWN_SHARE >= self.expected
 
 
-def assess(listing: Listing, known: Sequence[Known]) -> Assessment:
-    """Compare; a size that is not told agrees with any. A name used for another size is no sign of the old message."""
+def assess(listing: Listing, known: Sequence[Known], settled: int = 0) -> Assessment:
+    """Compare; a size that is not told agrees with any. A name used for another size is no sign of the old message.
+
+    settled: messages beside these that are known to agree (pop3/settled.py).
+    """
     is_nameless = any(entry.uidl is None for entry in listing.entries)
     expected = [row for row in known if row.status in EXPECTED]
     if is_nameless:
@@ -84,13 +87,14 @@ def assess(listing: Listing, known: Sequence[Known]) -> Assessment:
     unknown = tuple(
         entry for entry in odd_entries if entry.uidl is None or not _agrees(entry.octets, recorded.get(entry.uidl))
     )
+    count = settled + len(expected)
     is_suspect = (
-        len(expected) >= EXPECTED_LEAST
-        and (len(expected) - len(missing)) * STILL_LISTED_SHARE < len(expected)
-        and len(unknown) * UNKNOWN_SHARE >= len(expected)
+        count >= EXPECTED_LEAST
+        and (count - len(missing)) * STILL_LISTED_SHARE < count
+        and len(unknown) * UNKNOWN_SHARE >= count
     )
-    verdict = Verdict.RESET if is_suspect else Verdict.HEALTHY if known else Verdict.FIRST_CONTACT
-    return Assessment(verdict=verdict, expected=len(expected), missing=missing, unknown=unknown)
+    verdict = Verdict.RESET if is_suspect else Verdict.HEALTHY if known or settled else Verdict.FIRST_CONTACT
+    return Assessment(verdict=verdict, expected=count, missing=missing, unknown=unknown)
 
 
 def _sizes(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from daemon import errors
-from daemon.mail.maildrop import Entry
+from daemon.mail.maildrop import Entry, Listing
 
 NUMBER_DIGITS: Final = 18  # so that any number fits a database's 64-bit integer
 MOST_LOGIN_DELAY: Final = 86_400  # seconds; a server that wants longer pauses than a day is asked once a day
@@ -200,25 +200,58 @@ def uidls(lines: Iterable[bytes]) -> dict[int, str | None]:
 
 def entries(list_lines: Sequence[bytes], uidl_lines: Sequence[bytes]) -> tuple[Entry, ...]:
     """Match the lines of LIST and UIDL by number; a message that only one of them has is there too."""
-    octets, names = _plain(list_lines), _plain(uidl_lines)
-    if octets and names and len(octets) == len(names) and _are_numbers(octets) and not _ODD.search(b"".join(names)):
-        uids = b" ".join(names).decode("ascii").split(" ")
-        return tuple(map(Entry._make, zip(range(1, len(uids) + 1), uids, map(int, octets), strict=True)))
     listed, named = sizes(list_lines), uidls(uidl_lines)
     numbers = sorted({**listed, **named})
     return tuple(map(Entry._make, zip(numbers, map(named.get, numbers), map(listed.get, numbers), strict=True)))
 
 
-def _plain(lines: Sequence[bytes]) -> list[bytes] | None:
-    """Give what stands behind the numbers of a listing that is as the RFC shows it: 1 to n, and one word behind each.
+def plain_entries(list_lines: Sequence[bytes], uidl_lines: Sequence[bytes], first: int = 1) -> tuple[Entry, ...] | None:
+    """Match the lines of a listing that is as the RFC shows it: numbers from `first` without gaps, a name and a size for each.
 
     None for any other, to be read with care. Most are plain, and one of 20,000 messages is then read in a fifth of the time.
     """
+    octets, names = _plain(list_lines, first), _plain(uidl_lines, first)
+    if octets == names == []:
+        return ()
+    if not octets or not names or len(octets) != len(names) or not _are_numbers(octets) or _ODD.search(b"".join(names)):
+        return None
+    uids = b" ".join(names).decode("ascii").split(" ")
+    return tuple(map(Entry._make, zip(range(first, first + len(uids)), uids, map(int, octets), strict=True)))
+
+
+def _plain(lines: Sequence[bytes], first: int) -> list[bytes] | None:
+    """Give what stands behind the numbers, one word behind each; None if it is otherwise."""
+    if not lines:
+        return []
     words = b" ".join(lines).split(b" ")
     if len(words) != 2 * len(lines) or b"" in words:
         return None
-    return words[1::2] if words[::2] == [b"%d" % number for number in range(1, len(lines) + 1)] else None
+    return words[1::2] if words[::2] == [b"%d" % number for number in range(first, first + len(lines))] else None
 
 
 def _are_numbers(words: list[bytes]) -> bool:
     return all(map(bytes.isdigit, words)) and len(max(words, key=len)) <= NUMBER_DIGITS
+
+
+def split(whole: bytes) -> list[bytes]:
+    """Cut a multi-line reply into its lines, whatever they end in."""
+    return whole.replace(b"\r\n", b"\n").split(b"\n")[:-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What a server said to STAT, UIDL and LIST, unread. octets: as STAT says.  uidls, sizes: empty where refused."""
+
+    octets: int
+    has_uidl: bool
+    uidls: bytes
+    sizes: bytes
+
+    def listing(self) -> Listing:
+        """Read them."""
+        list_lines, uidl_lines = split(self.sizes), split(self.uidls)
+        found = plain_entries(list_lines, uidl_lines)
+        is_plain = found is not None
+        if found is None:
+            found = entries(list_lines, uidl_lines)
+        return Listing(count=len(found), octets=self.octets, entries=found, has_uidl=self.has_uidl, is_plain=is_plain)

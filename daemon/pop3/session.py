@@ -127,11 +127,15 @@ class Body(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """The whole of a multi-line reply that is not mail. octets: of all lines."""
+    """The whole of a multi-line reply that is not mail, with its line ends."""
 
     command: Command
-    lines: list[bytes]
-    octets: int
+    whole: bytes
+
+    @property
+    def lines(self) -> list[bytes]:
+        """What it says, line by line."""
+        return replies.split(self.whole)
 
 
 Event = Greeting | Reply | Challenge | Body | Lines
@@ -259,7 +263,7 @@ class Session:
         self._collected.append(piece)
         if body.done:
             whole, self._collected = b"".join(self._collected), []
-            events.append(Lines(command, whole.replace(b"\r\n", b"\n").split(b"\n")[:-1], len(whole)))
+            events.append(Lines(command, whole))
 
 
 def _status(line: bytes) -> tuple[bool, str]:

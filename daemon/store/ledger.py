@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Insert, Row, and_, bindparam, case, func, literal_column, null, or_, select, update
 
-from daemon.mail.maildrop import Entry, Known, LedgerStatus
+from daemon.mail.maildrop import Entry, Known, LedgerStatus, Rows
 from daemon.store.dialect import statements
 from daemon.store.schema import accounts, ledger
 
@@ -27,12 +27,14 @@ LISTED: Final = (
 )
 
 
-def known(conn: Connection, account: str) -> list[Known]:
-    """Give every row of an account, oldest first."""
+def known(conn: Connection, account: str, uidls: Sequence[str] | None = None) -> list[Known]:
+    """Give every row of an account, oldest first; or every one of these few UIDLs."""
     t = ledger.c
     query = select(t.id, t.uidl, t.octets, t.status, t.first_seen_at, t.message, t.deleted_at).where(
         t.account == account
     )
+    if uidls is not None:
+        query = query.where(statements.uidl_in(conn, uidls))
     raw = statements.raw_rows(conn, query)
     raw.sort(key=itemgetter(0))  # they come nearly so: here it takes a tenth of what ORDER BY does
     read = statements.moments(conn)
@@ -42,6 +44,23 @@ def known(conn: Connection, account: str) -> list[Known]:
         Known(key, uidl, octets, status, moment[first_seen_at], message, moment[deleted_at])
         for key, uidl, octets, status, first_seen_at, message, deleted_at in raw
     ]
+
+
+def rows(conn: Connection, account: str) -> Rows:
+    """Write out the rows whose messages should be in the maildrop: what `known` says of them, and no more."""
+    t = ledger.c
+    text = statements.written_out(conn, [t.id, t.uidl, t.octets, t.first_seen_at, t.message], by=t.id)
+    query = (
+        select(t.status, func.count(), func.min(t.last_seen_at), text)
+        .where(t.account == account, t.status.in_([str(one) for one in LISTED]))
+        .group_by(t.status)
+    )
+    found = conn.execute(query).all()
+    return Rows(
+        texts={status: text for status, _count, _at, text in found},
+        counts={status: count for status, count, _at, _text in found},
+        last_seen_at=min((at for _status, _count, at, _text in found), default=None),
+    )
 
 
 def skip(tx: Connection, account: str, rows: Sequence[tuple[Entry, int, LedgerStatus, str]], now: datetime) -> None:
@@ -174,9 +193,14 @@ def headers_only(conn: Connection, account: str) -> dict[tuple[str, int], tuple[
     return {(uidl, occurrence): (octets, message) for uidl, occurrence, octets, message in conn.execute(query)}
 
 
-def seen(tx: Connection, account: str, now: datetime) -> None:
-    """Note that the maildrop was listed at `now`; call it after `gone`, which needs the time of the listing before."""
+def seen(tx: Connection, account: str, now: datetime, last_seen_at: datetime | None = None) -> None:
+    """Note that the maildrop was listed at `now`; call it after `gone`, which needs the time of the listing before.
+
+    last_seen_at: the earliest of its rows, if that is known; when it is not an hour ago, no row is looked at.
+    """
     tx.execute(update(accounts).where(accounts.c.name == account).values(last_listed_at=now))
+    if last_seen_at is not None and last_seen_at > now - SEEN_EVERY:
+        return
     t = ledger.c
     tx.execute(
         update(ledger)

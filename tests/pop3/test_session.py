@@ -100,7 +100,7 @@ def test_pipelined_replies_find_their_commands() -> None:
         Reply(commands[1], False, "SYS/TEMP", "[SYS/TEMP] no", "-ERR [SYS/TEMP] no", 18),
         Reply(commands[2], True, None, "", "+OK", 3), (commands[2], b""),
         Reply(commands[3], True, None, "gone", "+OK gone", 8),
-        Reply(commands[4], True, None, "", "+OK", 3), Lines(commands[4], [b"1 a", b"2 b"], 10),
+        Reply(commands[4], True, None, "", "+OK", 3), Lines(commands[4], b"1 a\r\n2 b\r\n"),
         Reply(commands[5], False, None, "", "-ERR", 4), b"",
     ]  # fmt: skip
     assert (expected, None) == told(session, [wire])
