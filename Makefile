@@ -31,8 +31,9 @@ $(STAMP): constraints.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Workers take two seconds to start, and servers of their own: for a part of the suite one process is quicker.
 test: $(STAMP)  ## run the tests; one of them: make test ARGS='tests/pop3 -k stls'
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto --maxprocesses 4 --dist worksteal)
 
 lint: $(STAMP)  ## ruff (all rules, and the format) and mypy (strict)
 	@$(BIN)/ruff check .
