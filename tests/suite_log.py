@@ -49,7 +49,8 @@ def child_log() -> Iterator[TextIO]:
     """Open a file for what a child process says; shown again as the test's own output."""
     DIRECTORY.mkdir(exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix="child-", suffix=".log", dir=DIRECTORY)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as log:
+    os.close(descriptor)
+    with Path(name).open("w", encoding="utf-8") as log:  # by its name, which a child may open, too
         yield log
     print(Path(name).read_text(encoding="utf-8", errors="replace")[-4000:])
 
