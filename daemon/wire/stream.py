@@ -16,6 +16,7 @@ from typing import Final, Self
 from daemon import errors
 from daemon.wire import dial, tls
 from daemon.wire.endpoint import Endpoint, Security
+from daemon.wire.records import Records
 from daemon.wire.transcript import Transcript
 
 __all__ = ["Endpoint", "Security", "Stream"]
@@ -42,6 +43,7 @@ class Stream:
         self.transcript = transcript
         self.deadline = deadline
         self._socket = connected
+        self._tls: Records | None = None
         self._progress = progress or (lambda: None)
         self._buffer = bytearray(RECEIVE_OCTETS)
         self._view = memoryview(self._buffer)
@@ -98,7 +100,7 @@ class Stream:
     @property
     def tls_version(self) -> str | None:
         """`TLSv1.3`, or None without TLS."""
-        return self._socket.version() if isinstance(self._socket, ssl.SSLSocket) else None
+        return self._tls.version if self._tls is not None else None
 
     @property
     def is_loopback(self) -> bool:
@@ -115,8 +117,8 @@ class Stream:
 
         kind: `tls-unique` (RFC 5929) for TLS 1.2. TLS 1.3 has `tls-exporter` (RFC 9266) instead, which Python's ssl lacks.
         """
-        if isinstance(self._socket, ssl.SSLSocket) and kind == "tls-unique" and self.tls_version == "TLSv1.2":
-            return self._socket.get_channel_binding(kind)
+        if self._tls is not None and kind == "tls-unique" and self.tls_version == "TLSv1.2":
+            return self._tls.channel_binding(kind)
         return None
 
     # --- TLS --------------------------------------------------------------------------------------------------------
@@ -125,20 +127,18 @@ class Stream:
         """Shake hands and verify; whoever calls this has seen to it that nothing received is left unread."""
         endpoint = self.endpoint
         context = tls.context(endpoint)
+        until = time.monotonic() + endpoint.timeout_seconds
         try:
-            # The handshake is a step of its own, so that `abort` finds the socket that it waits on.
-            # server_hostname: SNI (RFC 6066), and the name that the certificate must have; an IP literal is no SNI, but checked.
-            wrapped = context.wrap_socket(self._socket, server_hostname=endpoint.host, do_handshake_on_connect=False)
-            self._socket = wrapped
-            self._allow(None)
-            wrapped.do_handshake()
+            records = Records(self._socket, context, endpoint.host, self._buffer)
+            records.shake_hands(lambda: self._allow(until))
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
             raise self._translated(error, "during the TLS handshake") from error
         except ssl.SSLError as error:
             raise self._stopped() if self._aborted else tls.failed(endpoint, error) from error
         except (OSError, ValueError) as error:
             raise self._translated(error, "during the TLS handshake") from error
-        tls.check_pin(endpoint, wrapped.getpeercert(binary_form=True) or b"")
+        tls.check_pin(endpoint, records.certificate)
+        self._tls = records
         self.transcript.noted(f"{self.tls_version} is on")
         self._progress()
 
@@ -157,7 +157,10 @@ class Stream:
         while rest:
             self._allow(None)
             try:
-                sent = self._socket.send(rest[:SEND_OCTETS])
+                piece = rest[:SEND_OCTETS]
+                sent = (
+                    self._socket.send(piece) if self._tls is None else self._tls.send(piece, lambda: self._allow(None))
+                )
             except (OSError, ValueError) as error:
                 raise self._translated(error, "while we were sending") from error
             rest = rest[sent:]
@@ -175,11 +178,9 @@ class Stream:
                 # The kernel forgets it. A server that writes two replies one after the other may hold the second back until
                 # the first is acknowledged (Nagle), which takes 40 ms unasked.
                 self._socket.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
-            count = self._socket.recv_into(self._buffer)
-            if isinstance(self._socket, ssl.SSLSocket):
-                # A read gives one record, 16 KiB at most; what is decrypted already costs no wait.
-                while count and count < RECEIVE_OCTETS and self._socket.pending():
-                    count += self._socket.recv_into(self._view[count:])
+            count = self._socket.recv_into(self._buffer) if self._tls is None else self._received(self._tls, until)
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            count = 0  # the server closed the connection, without saying so first
         except (OSError, ValueError) as error:
             raise self._translated(error, "while we were waiting for a reply") from error
         if not count:
@@ -188,6 +189,12 @@ class Stream:
             raise errors.ConnectionLost(f"{self.endpoint}: the server closed the connection")
         self._progress()
         return bytes(self._view[:count])
+
+    def _received(self, records: Records, until: float | None) -> int:
+        """Receive within the patience for one wait, into how many parts a record may be cut."""
+        patience = time.monotonic() + self.endpoint.timeout_seconds
+        until = patience if until is None else min(until, patience)
+        return records.receive(lambda: self._allow(until))
 
     def heard(self, shown: str, octets: int) -> None:
         """Put a line that was received into the transcript; only the protocol's session knows what is one."""
@@ -214,8 +221,7 @@ class Stream:
         """End the session from another thread: whatever it waits for ends with Stopped. The socket is closed by its owner."""
         self._aborted = True
         try:
-            # SSLSocket.shutdown would drop the TLS layer under the reader's hands.
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             return  # it is closed already, or not connected any more: nobody waits on it
 
