@@ -16,7 +16,7 @@ from typing import Final
 
 from daemon import errors, trace
 from daemon.jobs import check as checking
-from daemon.jobs import drain, index, poll, routing, standstill, sweep, visit
+from daemon.jobs import drain, index, match, poll, routing, standstill, sweep, visit
 from daemon.jobs.context import Context
 from daemon.jobs.retrieval import Report
 from daemon.mail.account import Account
@@ -84,7 +84,7 @@ def fetch(
     uidls: frozenset[str] = frozenset(),
     mark_seen: bool = False,
 ) -> list[visit.Result]:
-    """Poll the named accounts once (all with POP3 if none is named), then index what came.
+    """Poll the named accounts once (all with POP3 if none is named), then index what came, and match it with what was sent.
 
     report: told (account, messages done, messages planned).  uidls, mark_seen: as poll.poll takes them.  An account whose
     polling is stopped is visited only by name, or when its settings changed: without names this may run unattended.
@@ -102,6 +102,7 @@ def fetch(
             tell = None if report is None else _for_account(report, account.name)
             results.append(poll.poll(account, context, report=tell, uidls=uidls, mark_seen=mark_seen))
         index.index(database, now=context.clock, stop=context.stop, progress=context.pulse)
+        match.match(context, settings.accounts.values())
     return results
 
 
@@ -204,10 +205,6 @@ def serve(settings: Settings, database: Database, stop: threading.Event | None =
     for account in settings.accounts.values():
         _end_pause(context, account.name)
     sweep.sweep(context)
-    for account in settings.accounts.values():
-        for finding in checking.key(account):
-            if finding.error is not None:  # its rows wait; whoever starts the house should know
-                trace.job_failed(job=finding.subject, error=finding.error)
     schedule = Schedule(context, settings.accounts.values())
     settle()
     asked = stop or threading.Event()

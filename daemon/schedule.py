@@ -20,7 +20,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon import errors, trace
-from daemon.jobs import drain, index, poll, routing, sweep
+from daemon.jobs import drain, index, match, poll, routing, sweep
 from daemon.jobs.context import Context, Sessions
 from daemon.jobs.turns import Turns
 from daemon.mail.account import Account, Cron
@@ -29,12 +29,12 @@ from daemon.store import outbox
 POLLS_AT_ONCE: Final = 32  # threads; each holds a socket and little else
 DRAINS_AT_ONCE: Final = 32
 HOUSEKEEPERS: Final = (
-    2  # index and sweep; polls have hands of their own, so that slow maildrops never hold up the outbox
+    3  # index, match and sweep; polls have hands of their own, so that slow maildrops never hold up the outbox
 )
 POLL_BUDGET_SECONDS: Final = poll.SESSION_SECONDS + 120.0
 DRAIN_BUDGET_SECONDS: Final = drain.SESSION_SECONDS + 120.0
 HOUSEWORK_BUDGET_SECONDS: Final = 3600.0  # a first index of a large archive
-SAFETY_NET: Final = timedelta(seconds=60)  # drain and index also come by the clock, should a wake-up be lost
+SAFETY_NET: Final = timedelta(seconds=60)  # drain, index and match also come by the clock, should a wake-up be lost
 SWEEP_EVERY: Final = timedelta(seconds=30)
 POLL_JITTER: Final = 0.1  # share of the interval, so that many accounts of one provider do not log in in one second
 POLL_JITTER_MAX_SECONDS: Final = 30
@@ -163,7 +163,9 @@ class Schedule:
         self.ticked_at = context.monotonic()
         self._hands.register("index", self._index, HOUSEWORK_BUDGET_SECONDS)
         self._hands.register("sweep", self._sweep, HOUSEWORK_BUDGET_SECONDS)
+        self._hands.register("match", self._match, HOUSEWORK_BUDGET_SECONDS)
         self._every("index", SAFETY_NET)
+        self._every("match", SAFETY_NET)
         self._every("sweep", SWEEP_EVERY)
         for account in self._senders.values():
             for name in _drain_names(account):
@@ -223,7 +225,11 @@ class Schedule:
         return visit
 
     def _index(self, context: Context) -> None:
-        index.index(context.database, now=context.clock, stop=context.stop, progress=context.pulse)
+        if index.index(context.database, now=context.clock, stop=context.stop, progress=context.pulse).messages:
+            self._hands.ask("match")
+
+    def _match(self, context: Context) -> None:
+        match.match(context, self._accounts.values())
 
     def _sweep(self, context: Context) -> None:
         sweep.sweep(context)

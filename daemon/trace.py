@@ -303,7 +303,7 @@ def relay_failed(
     _log.warning("relay failed", account=account, session=session, error=error, rows=rows, paused_until=paused_until)
 
 
-# --- index, sweep ---------------------------------------------------------------------------------------------------
+# --- index, match, sweep ---------------------------------------------------------------------------------------------------
 
 
 def indexed(*, messages: int, with_defects: int, seconds: float) -> None:
@@ -314,6 +314,26 @@ def indexed(*, messages: int, with_defects: int, seconds: float) -> None:
 def message_indexed_with_defects(*, message: int, defects: tuple[str, ...]) -> None:
     """Name the repairs the parser had to make."""
     _log.info("message has defects", message=message, defects=list(defects))
+
+
+def reported(*, outbox: int, account: str | None, address: str, status: str, message: int) -> None:
+    """Tell what became of a letter, as a message that came back says."""
+    _log.info("reported", outbox=outbox, account=account, address=address, status=status, message=message)
+
+
+def report_unusable(*, message: int, error: errors.PostroomError) -> None:
+    """Report a message whose words the database does not take; it is not looked at again."""
+    _log.warning("report unusable", message=message, error=error)
+
+
+def suppressed(*, address: str) -> None:
+    """Say that an address is not sent to any more, for it bounced for good (SUPPRESS_BOUNCES)."""
+    _log.warning("address suppressed", address=address)
+
+
+def matched(*, messages: int, changed: int, postponed: int) -> None:
+    """Write the canonical line of a run over what may have come back."""
+    _log.info("match finished", messages=messages, changed=changed, postponed=postponed)
 
 
 def swept(*, requeued: int, in_doubt: int, expired: int, interrupted_polls: int) -> None:

@@ -29,6 +29,7 @@ VERBS: Final = {
         "export",
         "attachment",
         "outbox",
+        "suppress",
         "maildrop",
         "import",
         "db",

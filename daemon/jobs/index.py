@@ -20,7 +20,7 @@ from daemon.mail import parse
 from daemon.mail.defects import Defect
 from daemon.mail.message import Parsed
 from daemon.mail.source import Source
-from daemon.store import archive
+from daemon.store import archive, reports
 from daemon.store.database import Database
 
 MESSAGES_A_TRANSACTION: Final = 200  # written at once: some 20 ms, so that other writers hardly wait
@@ -163,6 +163,7 @@ def _write(around: _Surroundings, parsed: list[tuple[int, Parsed]]) -> None:
     try:
         with around.database.transaction() as tx:
             archive.write_all_parsed(tx, parsed, parse.PARSER_VERSION, around.now())
+            reports.note(tx, parsed)
     except errors.RowRefused:
         if len(parsed) > 1:
             for one in parsed:

@@ -102,6 +102,17 @@ def check(address: str) -> str:
     return whole
 
 
+def folded(address: str) -> str:
+    """Give what the spellings of one address have in common, for comparing with what others wrote: lower case, ASCII domain.
+
+    Also of what is no address. That two mailboxes differ in the case of their local parts alone is not believed here.
+    """
+    try:
+        return check(address.strip()).lower()
+    except InputInvalid:
+        return address.strip().lower()
+
+
 def ascii_domain(domain: str) -> str:
     """Return a domain with its international labels as A-labels; an address literal stays as it is."""
     if domain.startswith("["):

@@ -43,6 +43,9 @@ _READ: Final = {
             "references",
         ),
         *("content-type", "content-disposition", "content-transfer-encoding", "content-id"),
+        # Who sent it and what for, if it is no person: mail/report.py.
+        *("return-path", "delivered-to", "x-original-to", "envelope-to", "x-failed-recipients", "auto-submitted"),
+        *("precedence", "list-id", "x-autoreply", "x-autorespond", "x-autoresponder", "x-vacation"),
     )
 }
 

@@ -43,6 +43,7 @@ class Parsed:
 
     message_id, in_reply_to, references: without their angle brackets.  to_addresses, cc_addresses: as people read them,
     `Anna <anna@example.org>, …`.  attachment_names: one a line.  defects: names from mail/defects.py, each once, in the order found.
+    may_report: not a column; it has the shape of a bounce or the like (mail/report.py).
     """
 
     message_id: str | None = None
@@ -59,3 +60,4 @@ class Parsed:
     attachments: tuple[AttachmentRow, ...] = ()
     attachment_names: str = ""
     defects: tuple[str, ...] = ()
+    may_report: bool = False

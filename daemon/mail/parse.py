@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from daemon import errors
-from daemon.mail import charset, headers, mailboxes, mime, text
+from daemon.mail import charset, headers, mailboxes, mime, report, text
 from daemon.mail.defects import Defect, Notes
 from daemon.mail.message import AddressRow, AttachmentRow, Parsed
 from daemon.mail.source import Octets
@@ -99,6 +99,7 @@ class _Message:
             attachments=attachments,
             attachment_names="\n".join(row.filename for row in attachments if row.filename),
             defects=notes.names(),
+            may_report=report.is_shaped(self._root, sender.address, (one.address for one in listed["to"])),
         )
 
     def _first(self, name: str) -> bytes:

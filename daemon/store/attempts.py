@@ -19,7 +19,9 @@ from daemon.store.lease import is_dead
 from daemon.store.schema import outbox, outbox_attempts, outbox_recipients
 
 TO_BE_SENT: Final = ("queued", "deferred")
-WENT: Final = frozenset({"sent", "delivered", "delayed", "replied"})
+WENT: Final = frozenset(
+    {"sent", "delivered", "delayed", "bounced", "replied"}
+)  # the relay took it, whatever came of it
 DIED: Final = "the process that was sending ended after the letter was given and before the relay's answer was recorded"
 
 

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -19,6 +19,8 @@ from daemon import errors
 from daemon.store.dialect import engine, failures
 from daemon.store.dialect.types import POSTGRESQL, SQLITE
 from daemon.store.dialect.watch import Watch, open_watch
+
+Transaction: TypeAlias = Connection  # what `transaction()` hands out, for jobs that pass it on
 
 
 class Database:

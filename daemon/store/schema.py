@@ -174,6 +174,14 @@ match_queue = columns.table(
     Column("message", ID, ForeignKey(messages.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
 )
 
+# What envelope ids and VERP addresses are signed with, so that no stranger can report on our letters.
+keys = columns.table(
+    "keys",
+    Column("name", Text, primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    columns.now("made_at"),
+)
+
 addresses = columns.table(
     "addresses",
     Column("message", ID, ForeignKey(messages.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
