@@ -31,8 +31,9 @@ $(STAMP): constraints.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Workers take two seconds to start, and servers of their own: for a part of the suite one process is quicker.
 test: $(STAMP)  ## run the tests; one of them: make test ARGS='tests/pop3 -k stls'
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto --maxprocesses 4 --dist worksteal)
 
 lint: $(STAMP)  ## ruff (all rules, and the format) and mypy (strict)
 	@$(BIN)/ruff check .
@@ -59,7 +60,7 @@ torture: $(STAMP)  ## kill fetches and drains at random instants, drain with sev
 
 # One resolution for every supported Python. The file holds names, versions and hashes: no address, no path.
 constraints:  ## pin the newest releases that pyproject.toml allows (needs uv)
-	@printf 'hatchling\neditables\n' | $(UV) pip compile pyproject.toml - --group dev --extra postgres --extra proxy --extra keyring --universal \
+	@printf 'hatchling\neditables\n' | $(UV) pip compile pyproject.toml - --group dev --extra postgres --extra proxy --extra keyring --extra dkim --universal \
 	    --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet --output-file constraints.txt
 
 clean:  ## remove .venv and everything that tools left behind

@@ -205,6 +205,10 @@ def serve(settings: Settings, database: Database, stop: threading.Event | None =
     for account in settings.accounts.values():
         _end_pause(context, account.name)
     sweep.sweep(context)
+    for account in settings.accounts.values():
+        for finding in checking.key(account):
+            if finding.error is not None:  # its rows wait; whoever starts the house should know
+                trace.job_failed(job=finding.subject, error=finding.error)
     schedule = Schedule(context, settings.accounts.values())
     settle()
     asked = stop or threading.Event()

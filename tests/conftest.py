@@ -42,10 +42,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _suite_log() -> Iterator[TextIO]:
-    """One file for every event of the session; the last test greps it for the test passwords."""
-    yield suite_log.begin()
-    suite_log.end()
+def _suite_log() -> TextIO:
+    """One file for every event of this process, searched for the test passwords at the end."""
+    return suite_log.begin()
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +57,20 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Keep what a test wrote to its output."""
     for _title, content in report.sections:
         suite_log.keep(content)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if a password was said in it; workers (of pytest-xdist) have ended before the one that started them."""
+    suite_log.end()
+    if hasattr(session.config, "workerinput"):
+        return
+    found = suite_log.leaks()
+    suite_log.remove()
+    if found:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        terminal: pytest.TerminalReporter = session.config.pluginmanager.getplugin("terminalreporter")
+        terminal.write_line(f"\nFAILED: a test password is in {', '.join(found)}", red=True)
 
 
 @pytest.hookimpl(trylast=True)

@@ -56,6 +56,7 @@ SOLE_IMPORTERS: Final = {
     "socket": {"wire", "demo", "service", "store"},  # service: what systemd is told; store: the host's name, in a lease
     "python_socks": {"wire"},
     "keyring": {"wire"},
+    "dkim": {"mail"},
     "logging": {"trace"},  # for what APScheduler and others say
     "smtplib": set(),
     "poplib": set(),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from daemon import errors
-from daemon.jobs import maildrop, session
+from daemon.jobs import letter, maildrop, session
 from daemon.jobs.context import Context
 from daemon.mail.account import Account, Smtp
 from daemon.pop3.retention import Expire
@@ -37,11 +37,24 @@ def account(one: Account, context: Context) -> Iterator[Finding]:
         except errors.PostroomError as error:
             yield Finding(subject=subject, text=str(error), error=error)
     if one.smtp is not None:
+        yield from key(one)
         subject = f"{one.name} SMTP {one.smtp.endpoint.host}:{one.smtp.endpoint.port}"
         try:
             yield Finding(subject=subject, text=_relay(one, one.smtp, context))
         except errors.PostroomError as error:
             yield Finding(subject=subject, text=str(error), error=error)
+
+
+def key(one: Account) -> Iterator[Finding]:
+    """Try the key that an account's letters are signed with, if they are; what stands in the DNS is not looked at, but said."""
+    if one.smtp is None or one.smtp.dkim is None:
+        return
+    subject = f"{one.name} DKIM {one.smtp.dkim.selector}._domainkey.{one.smtp.dkim.domain}"
+    try:
+        record = letter.signer(one.smtp.dkim).record[1]
+        yield Finding(subject=subject, text=f"the key can sign; this TXT record has to be in the DNS: {record}")
+    except errors.SecretUnavailable as error:
+        yield Finding(subject=subject, text=str(error), error=error)
 
 
 def _relay(one: Account, smtp: Smtp, context: Context) -> str:

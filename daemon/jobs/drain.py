@@ -20,6 +20,7 @@ from daemon.jobs.context import Context
 from daemon.jobs.letter import Item
 from daemon.mail.account import Account, Smtp
 from daemon.mail.envelope import Envelope
+from daemon.mail.sign import Signer
 from daemon.smtp.relay import Relay
 from daemon.smtp.replies import Outcome
 from daemon.store import accounts, outbox
@@ -92,6 +93,7 @@ class _Drain:
         self.started = self.renewed = context.monotonic()
         self.rows: list[outbox.Claimed] = []  # claimed by us and not yet come to an end, the current one first
         self.transcript = context.transcript(account.name)
+        self.signer: Signer | None = None
 
     def run(self, *, even_paused: bool) -> None:
         """Claim and send until nothing is due, the house stops, or the relay fails."""
@@ -167,6 +169,7 @@ class _Drain:
         context = self.context
         self.result.session = self.transcript.session
         try:
+            self.signer = None if self.smtp.dkim is None else letter.signer(self.smtp.dkim)
             with session.relay(
                 self.account,
                 self.smtp,
@@ -193,7 +196,7 @@ class _Drain:
 
     def _send(self, relay: Relay, item: Item) -> None:
         """Carry one row through one attempt; WireError and SmtpError mean the relay is lost, and the row is deferred."""
-        context, row, written = self.context, item.row, item.letter
+        context, row, written = self.context, item.row, letter.signed(item.letter, self.signer)
         with context.database.transaction() as tx:
             attempt = outbox.prepare(
                 tx,

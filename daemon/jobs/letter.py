@@ -1,12 +1,14 @@
 """A claimed row of the outbox and the letter made of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daemon import errors
 from daemon.mail import compose, resend
-from daemon.mail.account import Account
+from daemon.mail.account import Account, Dkim
+from daemon.mail.sign import Signer
 from daemon.store import forwards, outbox
 from daemon.store.database import Database
+from daemon.wire import secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,14 @@ def write(row: outbox.Claimed, given: Enclosed, account: Account) -> Item:
         if reason is not None:
             raise errors.InputInvalid(f"forwards: not sent on, it would go in a circle: {reason}")
     return Item(row, letter, letter.message_id.strip("<>") if letter.message_id else None)
+
+
+def signer(dkim: Dkim) -> Signer:
+    """Read the key, anew for each session; SecretUnavailable where it can't sign."""
+    key = secret.read_key(dkim.key_file)
+    return Signer(key, selector=dkim.selector, domain=dkim.domain, origin=f"DKIM key file {dkim.key_file}")
+
+
+def signed(letter: compose.Letter, by: Signer | None) -> compose.Letter:
+    """Sign a letter; the last that is done to its octets before they leave."""
+    return letter if by is None else replace(letter, content=by.sign(letter.content))

@@ -97,8 +97,11 @@ class Retrieval:
                     break
                 entry, got = found
                 if isinstance(got, Spool):
+                    # Hashed here, and not by the writer: hashlib lets go of Python's lock meanwhile, which this thread gets
+                    # back at once, and the writer would only when this thread waits.
+                    sha256 = got.sha256
                     # A nameless message is known by its content; two of equal content are one message, listed twice.
-                    uidl = entry.uidl or f"sha256:{got.sha256}"
+                    uidl = entry.uidl or f"sha256:{sha256}"
                     occurrence = self.occurrences.get(entry.number, 0)
                     batch.add(
                         entry.number,

@@ -18,11 +18,10 @@ from typing import Final, Literal, TypeVar
 from urllib.parse import quote
 
 from daemon.errors import InputInvalid
-from daemon.mail import address, field, resend
+from daemon.mail import address, complete, downgrade, field, resend
 from daemon.mail.address import Mailbox
 from daemon.wire import lines
 
-MAX_LINE_OCTETS: Final = 998  # RFC 5322 section 2.1.1; longer lines of text are sent encoded
 MAX_FILENAME_CHARACTERS: Final = 1000  # of an attachment; file systems end at 255
 
 # Written by us from the other columns, or by those who carry the letter; all Content- and Resent- fields beside.
@@ -49,9 +48,11 @@ _TYPE_PARAMETER: Final = re.compile(
 _CONTENT_ID: Final = re.compile(r"<?([!-;=?-~]{1,200})>?")
 _MESSAGE_ID: Final = re.compile(r"<?([!-;=?-~]{1,900})>?")
 _NOT_TEXT: Final = re.compile("[\x00\ud800-\udfff]")
-_FIELD_START: Final = re.compile(rb"[!-9;-~]+[ \t]*:")
+_ABOVE_ASCII: Final = bytes(range(0x7F, 0x100))
+_BASE64_OCTETS: Final = 57 * 16_384  # encoded at once: whole lines, about a megabyte
 
 RecipientField = Literal["to", "cc", "bcc"]
+Entity = list[bytes]  # a part of the body with its header, in pieces: copied once, when the letter is whole
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
@@ -147,7 +148,11 @@ def compose(draft: Draft, *, account_address: str, now: datetime, message_id: st
         content = _column("forwards", write, draft.source)
         named = [sender, *(one for mailboxes in given.values() for one in mailboxes)]
     elif draft.raw is not None:
-        content, written_id = _column("raw", _complete, draft)
+        if draft.subject or draft.body or draft.html or draft.headers or draft.attachments:
+            raise InputInvalid(
+                "raw: a complete message; subject, body, html, headers and attachments can't be given beside it"
+            )
+        content, written_id = _column("raw", complete.sendable, draft.raw)
         named = [sender, *(one for mailboxes in given.values() for one in mailboxes)]
     else:
         written_id = _message_id(draft.message_id or message_id)
@@ -162,7 +167,7 @@ def compose(draft: Draft, *, account_address: str, now: datetime, message_id: st
             *_column("headers", _own_fields, draft.headers or {}),
             b"MIME-Version: 1.0\r\n",
         ]
-        content = b"".join([*head, _body(draft, written_id)])
+        content = b"".join([*head, *_body(draft, written_id)])
         named = [sender, *reply_to, *(one for mailboxes in given.values() for one in mailboxes)]
     return Letter(
         sender=sender.address,
@@ -206,8 +211,8 @@ def _own_fields(headers: Mapping[str, str]) -> list[bytes]:
 # --- the body -----------------------------------------------------------------------------------------------------------
 
 
-def _body(draft: Draft, seed: str) -> bytes:
-    """Return the letter's own Content fields, the empty line, and the body.
+def _body(draft: Draft, seed: str) -> list[bytes]:
+    """Return the letter's own Content fields, the empty line, and the body, in pieces.
 
     mixed( alternative( text, related( html, inline… ) ), attached… ); each layer only where there is something in it.
     """
@@ -215,56 +220,61 @@ def _body(draft: Draft, seed: str) -> bytes:
         _column(f"attachments: number {number}", _ensure_attachable, one)
     html = draft.html or None  # an empty alternative would be shown in place of the other one
     inline = [one for one in draft.attachments if html is not None and _is_shown(one, html)]
-    attached = [one for one in draft.attachments if one not in inline]
-    entities: list[bytes] = []
+    attached = [one for one in draft.attachments if html is None or not _is_shown(one, html)]
+    entities: list[Entity] = []
     if draft.body or html is None:
-        entities.append(_text("plain", draft.body or ""))
+        entities.append(_column("body", partial(_text, "plain"), draft.body or ""))
     if html is not None:
-        shown = [_text("html", html), *(_file(one, "inline") for one in inline)]
+        shown = [_column("html", partial(_text, "html"), html), *(_file(one, "inline") for one in inline)]
         entities.append(_multipart("related", shown, seed, [("type", "text/html")]))
     whole = _multipart("alternative", entities, seed)
     return _multipart("mixed", [whole, *(_file(one, "attachment") for one in attached)], seed)
 
 
-def _multipart(subtype: str, entities: Sequence[bytes], seed: str, more: Sequence[tuple[str, str]] = ()) -> bytes:
+def _multipart(subtype: str, entities: Sequence[Entity], seed: str, more: Sequence[tuple[str, str]] = ()) -> Entity:
     """Join entities; a single one stays as it is."""
     if len(entities) == 1:
         return entities[0]
-    # `=_` can't be in quoted-printable or base64 (RFC 2045 section 6.7); plain text is looked through.
+    # `=_` can't be in quoted-printable or base64 (RFC 2045 section 6.7); plain text, which is in one piece, is looked through.
     number = 0
     while True:
         digest = hashlib.sha256(f"{seed} {subtype} {number}".encode()).hexdigest()[:24]
         boundary = f"=_{subtype}_{digest}"
-        if not any(boundary.encode() in entity for entity in entities):
+        if not any(boundary.encode() in piece for entity in entities for piece in entity):
             break
         number += 1
     head = field.parameters("Content-Type", f"multipart/{subtype}", [*more, ("boundary", boundary)])
     line = b"--" + boundary.encode()
-    return b"".join(
-        [head, b"\r\n", *(piece for entity in entities for piece in (line, b"\r\n", entity, b"\r\n")), line, b"--\r\n"]
-    )
+    return [
+        *(head, b"\r\n"),
+        *(piece for entity in entities for piece in (line, b"\r\n", *entity, b"\r\n")),
+        *(line, b"--\r\n"),
+    ]
 
 
-def _text(subtype: str, text: str) -> bytes:
-    """Write a text part in UTF-8. What no text may have (NUL, half characters) becomes U+FFFD: a letter for a person goes out."""
-    text = re.sub("\r\n|\r|\n", "\r\n", _NOT_TEXT.sub("\ufffd", text))
+def _text(subtype: str, text: str) -> Entity:
+    """Write a text part in UTF-8. What no text may have (NUL, octets that are not UTF-8) is refused: sent, it would be damaged."""
+    if (broken := _NOT_TEXT.search(text)) is not None:
+        raise InputInvalid(f"NUL, or octets that are not UTF-8 ({broken[0]!a}), at place {broken.start() + 1}")
+    text = re.sub("\r\n|\r|\n", "\r\n", text)
     if text and not text.endswith("\r\n"):
         text += "\r\n"
     octets = text.encode()
-    longest = max(map(len, octets.split(b"\r\n")))
-    if octets.isascii() and longest <= MAX_LINE_OCTETS:
-        encoding = "7bit"
-    elif sum(one > 0x7E for one in octets) * 2 <= len(octets) // 3:
+    if octets.isascii() and downgrade.has_short_lines(octets):
+        encoding, pieces = "7bit", [octets]
+    elif len(octets) - len(octets.translate(None, _ABOVE_ASCII)) <= len(octets) // 6:
         # binascii ends its soft line breaks as the first line of the text ends; there is one, see above.
-        encoding, octets = "quoted-printable", binascii.b2a_qp(octets, istext=True)
+        encoding, pieces = "quoted-printable", [binascii.b2a_qp(octets, istext=True)]
     else:
-        encoding, octets = "base64", _base64(octets)
+        encoding, pieces = "base64", _base64(octets)
     head = field.parameters("Content-Type", f"text/{subtype}", [("charset", "utf-8")])
-    return head + field.folded("Content-Transfer-Encoding", [encoding]) + b"\r\n" + octets
+    return [head, field.folded("Content-Transfer-Encoding", [encoding]), b"\r\n", *pieces]
 
 
-def _base64(octets: bytes) -> bytes:
-    return base64.encodebytes(octets).replace(b"\n", b"\r\n")
+def _base64(octets: bytes) -> Entity:
+    """Encode in pieces: a large attachment is not held as a list of its lines."""
+    starts = range(0, len(octets), _BASE64_OCTETS)
+    return [base64.encodebytes(octets[at : at + _BASE64_OCTETS]).replace(b"\n", b"\r\n") for at in starts]
 
 
 # --- attachments --------------------------------------------------------------------------------------------------------
@@ -302,56 +312,22 @@ def _is_shown(one: Attachment, html: str) -> bool:
     return f"cid:{bare}" in html or f"cid:{quote(bare, safe='')}" in html or f"cid:{quote(bare, safe='@')}" in html
 
 
-def _file(one: Attachment, disposition: str) -> bytes:
+def _file(one: Attachment, disposition: str) -> Entity:
     """Write an attachment; its octets arrive as they are, a message's line ends excepted."""
     kind, parameters = _content_type(one.content_type)
-    encoding, octets = "base64", b""
+    encoding, pieces = "base64", Entity()
     if kind.startswith("message/"):
         # RFC 2046 section 5.2.1: these must not be encoded; one that can't go as it is goes as a file.
         octets = lines.normalised(one.content)
-        if octets.isascii() and b"\0" not in octets and max(map(len, octets.split(b"\r\n"))) <= MAX_LINE_OCTETS:
-            encoding = "7bit"
+        if octets.isascii() and b"\0" not in octets and downgrade.has_short_lines(octets):
+            encoding, pieces = "7bit", [octets]
         else:
             kind, parameters = "application/octet-stream", []
     if encoding == "base64":
-        octets = _base64(one.content)
+        pieces = _base64(one.content)
     head = field.parameters("Content-Type", kind, parameters)
     head += field.folded("Content-Transfer-Encoding", [encoding])
     head += field.parameters("Content-Disposition", disposition, [("filename", one.filename or "attachment")])
     if one.content_id:
         head += field.folded("Content-ID", [f"<{one.content_id.strip('<>')}>"])
-    return head + b"\r\n" + octets
-
-
-# --- raw ----------------------------------------------------------------------------------------------------------------
-
-
-def _complete(draft: Draft) -> tuple[bytes, str | None]:
-    """Return a raw message, as it is but for its line ends and its Bcc fields, and its Message-ID."""
-    if draft.subject or draft.body or draft.html or draft.headers or draft.attachments:
-        raise InputInvalid("a complete message; subject, body, html, headers and attachments can't be given beside it")
-    octets = lines.normalised(draft.raw or b"")
-    if _FIELD_START.match(octets) is None:
-        raise InputInvalid("it does not begin with a header field")
-    head, separator, body = octets.partition(b"\r\n\r\n")
-    kept: list[bytes] = []
-    message_id: str | None = None
-    is_bcc = False
-    for line in head.removesuffix(b"\r\n").split(b"\r\n"):
-        if not line.startswith((b" ", b"\t")):
-            name = line.partition(b":")[0].strip(b" \t").lower()
-            is_bcc = name in (b"bcc", b"resent-bcc")
-            if name == b"message-id" and message_id is None:
-                message_id = _id_in(line)
-        elif kept and message_id is None and kept[-1].lower().rstrip(b" \t") == b"message-id:":
-            message_id = _id_in(line)  # folded behind its name, as some programs do with a long one
-        if not is_bcc:
-            kept.append(line)
-    if not kept:
-        raise InputInvalid("nothing is left in its header when Bcc is taken out")
-    return b"\r\n".join(kept) + (separator + body if separator else b"\r\n"), message_id
-
-
-def _id_in(line: bytes) -> str | None:
-    found = re.search(rb"<[!-;=?-~]{1,900}>", line)
-    return found[0].decode("ascii") if found else None
+    return [head, b"\r\n", *pieces]

@@ -1,4 +1,4 @@
-"""Make a complete message carriable where it is not: 8-bit octets for a relay without 8BITMIME (RFC 6152), lines over 998 octets.
+"""Make a complete message carriable where it is not: 8-bit octets for a relay without 8BITMIME (RFC 6152); NUL and long lines.
 
 Only leaf parts that need it are encoded anew (RFC 2045 section 6), in quoted-printable or base64, with their and their
 multiparts' Content-Transfer-Encoding; each decodes to the octets that it had. All other octets stay: boundaries, preambles,
@@ -51,12 +51,17 @@ def seven_bit(content: bytes) -> bytes:
     ).done()
 
 
-def short_lines(content: bytes) -> bytes:
-    """Return the message with no line longer than SMTP carries (RFC 5321 section 4.5.3.1.6); as it is if it has none."""
-    if has_short_lines(content):
+def carriable(content: bytes) -> bytes:
+    """Return the message without what no mail carries, NUL and long lines (RFC 5321 section 4.5.3.1.6, RFC 2045 section 2.8)."""
+    if is_carriable(content):
         return content
-    what = f"a line of more than {MAX_LINE_OCTETS} octets, which mail does not carry"
-    return _Mending(content, has_short_lines, what, relabels=False).done()
+    what = f"a line of more than {MAX_LINE_OCTETS} octets, or NUL, which mail does not carry"
+    return _Mending(content, is_carriable, what, relabels=False).done()
+
+
+def is_carriable(octets: bytes) -> bool:
+    """Tell whether there is neither NUL nor a long line."""
+    return b"\0" not in octets and has_short_lines(octets)
 
 
 def has_short_lines(octets: bytes) -> bool:

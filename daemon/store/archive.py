@@ -7,9 +7,8 @@ octets back and hashes them. All functions take the connection and never commit.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Insert, Row, Select, delete, func, insert, select, update
 
@@ -25,17 +24,16 @@ IDS_A_STATEMENT: Final = 500  # parameters of one IN list, so that few different
 PARTS_AT_ONCE: Final = 8  # rows read ahead while hashing: at most 32 MiB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incoming:
+class Incoming(NamedTuple):
     """A message as it came. occurrence: counts equal UIDLs in one listing from 0.  entry_octets: its size as LIST said.
 
     retrieved: `headers` if the spool holds its header section only.  reason: why, for the ledger.
     """
 
     uidl: str
+    spool: Spool
     occurrence: int = 0
     entry_octets: int | None = None
-    spool: Spool
     retrieved: str = "whole"
     reason: str | None = None
 
@@ -45,8 +43,7 @@ class Incoming:
         return LedgerStatus.ARCHIVED if self.retrieved == "whole" else LedgerStatus.HEADERS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filed:
+class Filed(NamedTuple):
     """Where an incoming message went. message, ledger: ids.  is_new: False if its content was archived already."""
 
     message: int
@@ -62,74 +59,65 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
 
     A header section that was archived before, of a message that now comes whole, is deleted.
     """
-    known = _known(tx, account, {one.spool.sha256 for one in incoming})
+    hashes = [one.spool.sha256 for one in incoming]
+    known = _known(tx, account, set(hashes))
     new: dict[str, Incoming] = {}
-    for one in incoming:
-        if one.spool.sha256 not in known:
-            new.setdefault(one.spool.sha256, one)
+    for sha256, one in zip(hashes, incoming, strict=True):
+        if sha256 not in known:
+            new.setdefault(sha256, one)
     ids = dict(zip(new, statements.new_ids(tx, messages, len(new)), strict=True)) if new else {}
     if new:
         fixed = {"account": account, "archived_at": statements.ready(tx, now)}
         rows = [
-            fixed
-            | {
+            {
                 "id": ids[sha256],
                 "uidl": one.uidl,
                 "octets": one.spool.octets,
                 "sha256": sha256,
                 "retrieved": one.retrieved,
+                **fixed,
             }
             for sha256, one in new.items()
         ]
         statements.bulk(tx, _message, rows)
         _add_sources(tx, ((ids[sha256], one.spool) for sha256, one in new.items()))
-    places = known | ids
+    places = [known.get(sha256) or ids[sha256] for sha256 in hashes]
     # A broken server may list one UIDL of one occurrence twice: the later one stands in the ledger, both in the archive.
     entries = {
         (one.uidl, one.occurrence): {
             "uidl": one.uidl,
             "occurrence": one.occurrence,
             "octets": one.entry_octets,
-            "message": places[one.spool.sha256],
+            "message": message,
             "status": str(one.status),
             "reason": one.reason,
         }
-        for one in incoming
+        for one, message in zip(incoming, places, strict=True)
     }
-    whole = {known[one.spool.sha256] for one in incoming if one.retrieved == "whole" and one.spool.sha256 in known}
-    for start in range(0, len(whole), IDS_A_STATEMENT):  # a message without a body is its own header section
-        part = messages.c.id.in_(sorted(whole)[start : start + IDS_A_STATEMENT])
-        tx.execute(update(messages).where(part, messages.c.retrieved == "headers").values(retrieved="whole"))
+    if known:  # a message without a body is its own header section
+        whole = {message for one, message in zip(incoming, places, strict=True) if one.retrieved == "whole"}
+        came = statements.among(tx, messages.c.id, sorted(whole.intersection(known.values())))
+        tx.execute(update(messages).where(came, messages.c.retrieved == "headers").values(retrieved="whole"))
     superseded = _superseded(tx, account, incoming, places)
     known_as = ledger.archived(tx, account, list(entries.values()), now)
     if superseded:
         is_linked = select(schema.ledger.c.id).where(schema.ledger.c.message == messages.c.id).exists()
         tx.execute(delete(messages).where(messages.c.id.in_(sorted(superseded)), ~is_linked))
     filed = []
-    for one in incoming:
+    for one, sha256, message in zip(incoming, hashes, places, strict=True):
         key, first_seen_at = known_as[one.uidl, one.occurrence]
-        sha256 = one.spool.sha256
-        filed.append(
-            Filed(
-                message=places[sha256],
-                ledger=key,
-                is_new=new.get(sha256) is one,
-                sha256=sha256,
-                octets=one.spool.octets,
-                first_seen_at=first_seen_at,
-            )
-        )
+        filed.append(Filed(message, key, new.get(sha256) is one, sha256, one.spool.octets, first_seen_at))
     return filed
 
 
-def _superseded(tx: Connection, account: str, incoming: Sequence[Incoming], places: dict[str, int]) -> set[int]:
-    """Give the header sections that are not needed any more, for their messages come whole."""
+def _superseded(tx: Connection, account: str, incoming: Sequence[Incoming], places: Sequence[int]) -> set[int]:
+    """Give the header sections that are not needed any more, for their messages come whole. places: of each message."""
     before = ledger.headers_only(tx, account)
     found: set[int] = set()
-    for one in incoming if before else ():
+    for one, place in zip(incoming, places, strict=True) if before else ():
         octets, message = before.get((one.uidl, one.occurrence), (None, 0))
         is_same = octets is None or one.entry_octets is None or octets == one.entry_octets
-        if message and is_same and one.retrieved == "whole" and message != places[one.spool.sha256]:
+        if message and is_same and one.retrieved == "whole" and message != place:
             found.add(message)
     return found
 
@@ -143,15 +131,9 @@ def _source(_tx: Connection) -> Insert:
 
 
 def _known(tx: Connection, account: str, hashes: Iterable[str]) -> dict[str, int]:
-    wanted = sorted(hashes)
-    found: dict[str, int] = {}
-    for start in range(0, len(wanted), IDS_A_STATEMENT):
-        part = wanted[start : start + IDS_A_STATEMENT]
-        query = select(messages.c.sha256, messages.c.id).where(
-            messages.c.account == account, messages.c.sha256.in_(part)
-        )
-        found |= dict(iter(tx.execute(query)))
-    return found
+    t = messages.c
+    query = select(t.sha256, t.id).where(t.account == account, statements.among(tx, t.sha256, sorted(hashes)))
+    return dict(iter(statements.together(tx, query)))
 
 
 def _add_sources(tx: Connection, sources: Iterable[tuple[int, Spool]]) -> None:

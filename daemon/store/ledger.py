@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Row, and_, bindparam, case, func, literal_column, null, or_, select, update
+from sqlalchemy import Connection, Insert, Row, and_, case, func, literal_column, null, or_, select, update
 
 from daemon.mail.maildrop import Entry, Known, LedgerStatus, Rows
 from daemon.store.dialect import statements
@@ -179,7 +179,7 @@ def archived(
         query = query.where(old.account == account, statements.uidl_in(tx, uidls[start : start + IDS_A_STATEMENT]))
         found |= {
             (uidl, occurrence): (key, moment(seen_at))
-            for key, uidl, occurrence, seen_at in statements.raw_rows(tx, query)
+            for key, uidl, occurrence, seen_at in statements.together(tx, query)
         }
     return found
 
@@ -267,7 +267,7 @@ def not_deleted(tx: Connection, ids: Sequence[int], reason: str) -> None:
 
 def _each(tx: Connection, ids: Sequence[int], values: dict[str, Any]) -> None:
     if ids:
-        tx.execute(update(ledger).where(ledger.c.id == bindparam("key")).values(values), [{"key": key} for key in ids])
+        tx.execute(update(ledger).where(statements.among(tx, ledger.c.id, ids)).values(values))
 
 
 def ids_of(conn: Connection, account: str, keys: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:

@@ -1,7 +1,8 @@
 """From an endpoint to a connected socket: every address of the host, or a proxy that knows the way.
 
-Behind a proxy the proxy resolves the host's name; nothing of it goes to our own DNS. Raises Unreachable and TimedOut, one
-line each that begins with host:port; a proxy's login is in none of them. No wait outlives the deadline.
+Behind a proxy the proxy resolves the host's name; nothing of it goes to our own DNS. Raises Unreachable, TimedOut, and
+ConnectionLost by a server that hangs up while we wake, one line each that begins with host:port; a proxy's login is in none
+of them. No wait outlives the deadline.
 """
 
 import socket
@@ -42,6 +43,7 @@ def _direct(
         ) from error
     patience = timeout_seconds if len(found) == 1 else min(timeout_seconds, ADDRESS_SECONDS)
     failures: list[str] = []
+    lost = False
     for family, kind, protocol, _canonical, address in found:
         wait_seconds = patience if deadline is None else min(patience, deadline - time.monotonic())
         if wait_seconds <= 0:
@@ -55,8 +57,12 @@ def _direct(
             if opened is not None:
                 opened.close()
             failures.append(f"{address[0]}: {reason(error)}")
+            # A port where nobody listens refuses; what is reset was a connection, though we had no time to see it.
+            lost = lost or isinstance(error, ConnectionResetError)
         else:
             return opened
+    if lost:
+        raise errors.ConnectionLost(f"{whom}: the connection was lost at once ({'; '.join(failures)})")
     raise errors.Unreachable(f"{whom}: no connection ({'; '.join(failures)}); check {check}, and that it is up")
 
 

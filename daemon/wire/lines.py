@@ -114,6 +114,9 @@ def normalised(octets: bytes) -> bytes:
 
     RFC 5321 section 2.3.8: bare ones must not be sent; passed on, they are how messages are smuggled.
     """
+    line_ends = octets.count(b"\r\n")
+    if line_ends == octets.count(b"\n") == octets.count(b"\r") and octets.endswith(b"\n"):
+        return octets  # no copy of a letter that may be large
     if b"\r" in octets:
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if not octets.endswith(b"\n"):

@@ -134,6 +134,21 @@ def _ask(service: str, username: str) -> Secret:
     return Secret(found)
 
 
+def read_key(path: Path) -> Secret:
+    """Return a private key's file whole, as it is now; SecretUnavailable says what is wrong with it."""
+    origin = f"DKIM key file {path}"
+    try:
+        with path.open("rb") as file:
+            octets = file.read(SECRET_OCTETS)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SecretUnavailable(f"{origin}: {reason}") from error
+    try:
+        return Secret(octets.decode("ascii"))
+    except UnicodeDecodeError:  # its message would quote the octets
+        raise SecretUnavailable(f"{origin}: not a key in PEM") from None
+
+
 def _run(command: tuple[str, ...]) -> Secret:
     """Run a password command in a session of its own, so that a hung one can be ended with its children."""
     origin = f"password command {command[0]}"

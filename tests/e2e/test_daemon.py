@@ -4,6 +4,8 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -112,19 +114,46 @@ def test_a_second_run_on_the_same_file_is_refused(tmp_path: Path, settings: dict
         terminate(first)
 
 
-@pytest.mark.parametrize("verb", ["STAT", "RETR"])
-def test_sigterm_ends_a_session_that_hangs_within_ten_seconds(
-    tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], settings: dict[str, str], verb: str
-) -> None:
-    servers[0].answers[verb] = Answer(octets=b"", then=Then.STALL)
-    with running(settings, tmp_path) as process:
-        wait_for(lambda: any(line.startswith(verb) for line in servers[0].commands), "the session hangs")
-        code, seconds = terminate(process)
-    assert 0 == code
-    assert seconds < 10
-    assert [LETTER] == servers[0].maildrop("anna").contents
-    assert "interrupted" == value(tmp_path, "SELECT outcome FROM polls")
-    assert 0 == value(tmp_path, "SELECT failures FROM accounts"), "the server is not to blame"
+HANGING = ["STAT", "RETR"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminated:
+    """A daemon that was asked to end while the server left this verb of its session without an answer."""
+
+    directory: Path
+    left: list[bytes]
+    code: int
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def terminated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Terminated]:
+    """Side by side, for each waits eight seconds for its server."""
+
+    def end(verb: str) -> Terminated:
+        directory = tmp_path_factory.mktemp(verb.lower())
+        with Pop3Server({"anna": [LETTER]}, PASSWORD) as server, SmtpServer() as smtp:
+            server.answers[verb] = Answer(octets=b"", then=Then.STALL)
+            settings = environment(f"sqlite:///{directory}/house.db", pop3_port=server.port, smtp_port=smtp.port)
+            with running(settings, directory) as process:
+                wait_for(lambda: any(line.startswith(verb) for line in server.commands), "the session hangs")
+                code, seconds = terminate(process)
+            left = server.maildrop("anna").contents
+        return Terminated(directory=directory, left=left, code=code, seconds=seconds)
+
+    with ThreadPoolExecutor(len(HANGING)) as both:
+        return dict(zip(HANGING, both.map(end, HANGING), strict=True))
+
+
+@pytest.mark.parametrize("verb", HANGING)
+def test_sigterm_ends_a_session_that_hangs_within_ten_seconds(terminated: dict[str, Terminated], verb: str) -> None:
+    end = terminated[verb]
+    assert 0 == end.code
+    assert end.seconds < 10
+    assert [LETTER] == end.left
+    assert "interrupted" == value(end.directory, "SELECT outcome FROM polls")
+    assert 0 == value(end.directory, "SELECT failures FROM accounts"), "the server is not to blame"
 
 
 def test_a_daemon_killed_with_sigkill_is_succeeded_at_once(

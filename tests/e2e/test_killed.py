@@ -1,6 +1,8 @@
 """SIGKILL at each named step of a poll and of a drain, then a restart: nothing lost, nothing twice, doubts shown as doubts."""
 
+import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -29,11 +31,11 @@ def servers() -> Iterator[tuple[Pop3Server, SmtpServer]]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, servers: tuple[Pop3Server, SmtpServer]) -> dict[str, str]:
+def environment(tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], sqlite_template: Path) -> dict[str, str]:
+    shutil.copyfile(sqlite_template, tmp_path / "killed.db")
     account = "POSTROOM_ACCOUNTS__HOME__"
     return {
         **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[2]),
         "POSTROOM_DATABASE_URL": f"sqlite:///{tmp_path}/killed.db",
         "POSTROOM_TRACE": "all",
         "POSTROOM_LOG_LEVEL": "debug",
@@ -50,12 +52,40 @@ def environment(tmp_path: Path, servers: tuple[Pop3Server, SmtpServer]) -> dict[
     }
 
 
-def go(what: str, step: str, environment: dict[str, str], directory: Path, nth: int = 1) -> int:
-    with child_log() as log:
-        command = [sys.executable, "-W", "error", str(KILLED), what, step, str(nth)]
-        return subprocess.run(
-            command, env=environment, cwd=directory, stderr=log, stdout=log, check=False, timeout=60
-        ).returncode
+class Runner:
+    """A process that has loaded the daemon once, and forks for each run: loading takes longer than what is run."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", str(KILLED)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def go(self, what: str, step: str, environment: dict[str, str], directory: Path) -> int:
+        """Return the exit code of a run, negative for a signal."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with child_log() as log:
+            asked = {"what": what, "step": step, "environment": environment, "directory": str(directory)}
+            self._process.stdin.write(json.dumps(asked | {"log": log.name}) + "\n")
+            self._process.stdin.flush()
+            return int(self._process.stdout.readline())
+
+    def end(self) -> None:
+        """End it, with a run that hangs."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[Runner]:
+    started = Runner()
+    yield started
+    started.end()
 
 
 def query(directory: Path, statement: str) -> list[tuple[object, ...]]:
@@ -69,14 +99,19 @@ def query(directory: Path, statement: str) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize("what", ["run", "fetch"])
 @pytest.mark.parametrize("step", list(Step))
 def test_a_poll_killed_at_any_step_is_finished_by_the_next(
-    step: Step, what: str, tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], environment: dict[str, str]
+    step: Step,
+    what: str,
+    tmp_path: Path,
+    servers: tuple[Pop3Server, SmtpServer],
+    runner: Runner,
+    environment: dict[str, str],
 ) -> None:
     maildrop = servers[0].maildrop("anna")
-    assert -signal.SIGKILL == go(what, step, environment, tmp_path)
+    assert -signal.SIGKILL == runner.go(what, step, environment, tmp_path)
     archived = query(tmp_path, "SELECT count(*) FROM messages")[0][0]
     assert archived == len(LETTERS) or LETTERS == maildrop.contents, "each letter is in the archive or on the server"
 
-    assert 0 == go("fetch", "-", environment, tmp_path)
+    assert 0 == runner.go("fetch", "-", environment, tmp_path)
     assert [] == maildrop.messages
     sources = [content for (content,) in query(tmp_path, "SELECT content FROM message_sources ORDER BY message, part")]
     assert Counter(LETTERS) == Counter(sources)
@@ -89,10 +124,14 @@ def test_a_poll_killed_at_any_step_is_finished_by_the_next(
 @pytest.mark.parametrize("on_doubt", ["retry", "hold"])
 @pytest.mark.parametrize("step", list(drain.Step))
 def test_a_drain_killed_at_any_step_loses_nothing_and_doubles_only_what_it_doubted(
-    step: drain.Step, on_doubt: str, tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], environment: dict[str, str]
+    step: drain.Step,
+    on_doubt: str,
+    tmp_path: Path,
+    servers: tuple[Pop3Server, SmtpServer],
+    runner: Runner,
+    environment: dict[str, str],
 ) -> None:
     smtp = servers[1]
-    assert 0 == go("send", "-", environment, tmp_path)
     database = sqlite3.connect(tmp_path / "killed.db")
     with database:
         database.executemany(
@@ -100,10 +139,10 @@ def test_a_drain_killed_at_any_step_loses_nothing_and_doubles_only_what_it_doubt
             [(f"r{n}@example.net", on_doubt) for n in range(5)],
         )
     database.close()
-    assert -signal.SIGKILL == go("run", step, environment, tmp_path)
+    assert -signal.SIGKILL == runner.go("run", step, environment, tmp_path)
     before = Counter(to for letter in smtp.received for to in letter.recipients)
 
-    assert 0 == go("send", "-", environment, tmp_path)
+    assert 0 == runner.go("send", "-", environment, tmp_path)
     after = Counter(to for letter in smtp.received for to in letter.recipients)
     doubted = step in {drain.Step.COMMITTING, drain.Step.ANSWERED}
     statuses = Counter(status for (status,) in query(tmp_path, "SELECT status FROM outbox"))

@@ -87,15 +87,15 @@ def test_a_soft_line_break_makes_no_delimiter() -> None:
         assert leaves(before) == leaves(downgrade.seven_bit(before))
 
 
-def test_long_lines_are_broken_without_loss_and_other_octets_stay() -> None:
+def test_long_lines_and_nul_are_encoded_without_loss_and_other_octets_stay() -> None:
     base64_in_one_line = b"Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n" + b"QUJD" * 300
-    before = HEAD + multipart(text("Grüße\r\n"), b"\r\n" + LONG, base64_in_one_line)
-    after = downgrade.short_lines(before)
-    assert downgrade.has_short_lines(after)
+    before = HEAD + multipart(text("Grüße\r\n"), b"\r\n" + LONG, base64_in_one_line, b"\r\na\0b")
+    after = downgrade.carriable(before)
+    assert downgrade.is_carriable(after)
     assert leaves(before) == leaves(after)
     assert text("Grüße\r\n") in after, "eight bits are not its business"
     short = HEAD + b"\r\n" + b"\r\n".join([b"a" * 998] * 3) + b"\r\n"
-    assert short is downgrade.short_lines(short)
+    assert short is downgrade.carriable(short)
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,14 @@ def test_what_cannot_be_mended_is_refused_with_the_reason(reason: str) -> None:
     assert "no 8BITMIME" in str(refused.value)
 
 
-def test_a_long_line_in_a_header_or_under_a_signature_is_refused() -> None:
-    for message in (b"X: " + LONG + b"\r\n\r\nx\r\n", b"DKIM-Signature: v=1\r\n\r\n" + LONG + b"\r\n"):
+def test_a_long_line_in_a_header_or_under_a_signature_is_refused_as_is_nul() -> None:
+    for message in (
+        b"X: \0\r\n\r\nx\r\n",
+        b"X: " + LONG + b"\r\n\r\nx\r\n",
+        b"DKIM-Signature: v=1\r\n\r\n" + LONG + b"\r\n",
+    ):
         with pytest.raises(InputInvalid, match="a line of more than 998 octets"):
-            downgrade.short_lines(message)
+            downgrade.carriable(message)
 
 
 # --- whatever the message ---------------------------------------------------------------------------------------------
@@ -176,11 +180,11 @@ def _enclosed(inner: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
 
 
 @settings(max_examples=150)
-@given(st.recursive(LEAF, _enclosed, max_leaves=6), st.sampled_from([downgrade.seven_bit, downgrade.short_lines]))
+@given(st.recursive(LEAF, _enclosed, max_leaves=6), st.sampled_from([downgrade.seven_bit, downgrade.carriable]))
 def test_every_leaf_keeps_its_octets(entity: bytes, mend: Callable[[bytes], bytes]) -> None:
     before = lines.normalised(HEAD + entity)
     after = mend(before)
-    assert after.isascii() if mend is downgrade.seven_bit else downgrade.has_short_lines(after)
+    assert after.isascii() if mend is downgrade.seven_bit else downgrade.is_carriable(after)
     assert leaves(before) == leaves(after)
     assert stdlib_leaves(before) == stdlib_leaves(after)
     assert after == mend(after)

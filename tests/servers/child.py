@@ -1,6 +1,7 @@
 """A real server as a child process of the tests: found, started in the foreground, waited for, and ended by its pid."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,7 @@ import pytest
 START_SECONDS: Final = 30.0  # for a server to answer on its ports; two cores may be busy with seven others
 STOP_SECONDS: Final = 15.0  # for an orderly end, before it is killed
 REQUIRE_SERVERS: Final = os.environ.get("POSTROOM_REQUIRE_SERVERS") == "1"  # read before tests clean the environment
+_PORTS: Final = random.SystemRandom()  # not as pytest-randomly seeds it: workers would want the same ones
 SBIN: Final = ("/usr/sbin", "/sbin", "/usr/local/sbin")  # where servers are, and where a user's PATH does not look
 
 
@@ -43,11 +46,16 @@ def need_program(name: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody listens on; all different."""
-    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [holder.getsockname()[1] for holder in holders]
-    for holder in holders:
-        holder.close()
+    """Return ports of 127.0.0.1 that nobody listens on; all different.
+
+    None that the kernel gives to connections: those that other tests make could take one before its server does.
+    """
+    ports: list[int] = []
+    while len(ports) < count:
+        port = _PORTS.randrange(16384, 32768)  # Linux gives 32768 and up, IANA names few from 16384
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            ports += [port] if port not in ports else []
     return ports
 
 

@@ -1,5 +1,6 @@
 """The way to a server: every address of its name, and proxies, which neither show their login nor wait for ever."""
 
+import errno
 import hashlib
 import socket
 import sys
@@ -49,6 +50,18 @@ def test_a_live_address_is_found_behind_a_dead_one(monkeypatch: pytest.MonkeyPat
         with closing(connect(where)) as stream:
             assert b"hello\r\n" == stream.receive()
             assert f"127.0.0.1:{server.port}" == stream.peer
+
+
+def test_a_connection_that_is_reset_before_we_see_it_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of the two comes first is the machine's choice, and must not be the difference between two errors."""
+
+    def reset(_self: socket.socket, _address: object) -> None:
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    monkeypatch.setattr(socket.socket, "connect", reset)
+    where = Endpoint(host="127.0.0.1", port=110, security=Security.PLAINTEXT)
+    with pytest.raises(errors.ConnectionLost, match=r"^127\.0\.0\.1:110: the connection was lost at once"):
+        connect(where)
 
 
 @KINDS

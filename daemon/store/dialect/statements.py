@@ -4,10 +4,26 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Connection, Insert, Select, Table, Text, cast, func, text
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    ColumnElement,
+    Connection,
+    Insert,
+    Select,
+    Table,
+    Text,
+    any_,
+    cast,
+    func,
+    literal,
+    select,
+    text,
+)
 
 from daemon.store import schema
 from daemon.store.dialect.types import SQLITE, Instant
@@ -63,9 +79,9 @@ def uidl_in(conn: Connection, uidls: Sequence[str]) -> ColumnElement[bool]:
     """Find ledger rows by UIDL through that index."""
     column = schema.ledger.c.uidl
     if kind_of(conn) == SQLITE:
-        return column.in_(uidls)
+        return among(conn, column, uidls)
     digests = [hashlib.md5(uidl.encode(), usedforsecurity=False).hexdigest() for uidl in uidls]
-    return func.md5(column).in_(digests) & column.in_(uidls)
+    return among(conn, func.md5(column, type_=Text), digests) & among(conn, column, uidls)
 
 
 def present(conn: Connection, column: Column[str], texts: Sequence[str]) -> set[str]:
@@ -86,8 +102,11 @@ def present(conn: Connection, column: Column[str], texts: Sequence[str]) -> set[
 # --- many rows at once ----------------------------------------------------------------------------------------------
 #
 # What a poll does for every message. The drivers are given rows as they want them: SQLAlchemy's work for each row and
-# column would cost more than the database's.
+# column would cost more than the database's. On SQLite a statement takes many rows, and gives many back as one value: the
+# driver lets go of Python's lock for each row that it steps through and wants it back after it, which beside a busy thread
+# takes until that one waits for something, or 5 ms (`sys.getswitchinterval`).
 
+ROWS_A_STATEMENT: Final = 200  # of one INSERT: with eleven columns far below the 32,766 parameters that SQLite takes
 
 _COMPILED: Final[dict[tuple[str, Callable[[Connection], Insert]], tuple[str, Sequence[str] | None]]] = {}
 
@@ -95,7 +114,7 @@ _COMPILED: Final[dict[tuple[str, Callable[[Connection], Insert]], tuple[str, Seq
 def bulk(tx: Connection, make: Callable[[Connection], Insert], rows: Sequence[dict[str, Any]]) -> None:
     """Run an INSERT for many rows. make: a function that gives it, always the same one; it is compiled once.
 
-    rows: all of one shape, always the same one; values as `ready` makes them.
+    rows: all of one shape, always the same one, of two columns at least; values as `ready` makes them.
     """
     key = kind_of(tx), make
     if key not in _COMPILED:
@@ -104,9 +123,28 @@ def bulk(tx: Connection, make: Callable[[Connection], Insert], rows: Sequence[di
     statement, names = _COMPILED[key]
     if names is None:
         tx.exec_driver_sql(statement, list(rows))
-    else:
-        pick = itemgetter(*names)
-        tx.exec_driver_sql(statement, [pick(row) for row in rows])
+        return
+    pick, one = itemgetter(*names), f"({', '.join('?' * len(names))})"
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        part = rows[start : start + ROWS_A_STATEMENT]
+        many = statement.replace(one, ", ".join([one] * len(part)), 1)
+        tx.exec_driver_sql(many, tuple(chain.from_iterable(map(pick, part))))
+
+
+def among(conn: Connection, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]) -> ColumnElement[bool]:
+    """Find rows whose column is one of many values, given as one parameter: however many, it is the same statement."""
+    if kind_of(conn) == SQLITE:
+        given = func.json_each(json.dumps(values)).table_valued("value")
+        return column.in_(select(given.c.value))
+    return column == any_(literal(values, ARRAY(column.type)))
+
+
+def together(conn: Connection, query: Select[Any]) -> list[Any]:
+    """Give the rows of a query for numbers and texts, as the driver has them, all at once; `moments` reads their times."""
+    if kind_of(conn) == SQLITE:
+        rows = func.json_group_array(func.json_array(*query.selected_columns))
+        return list(json.loads(conn.execute(query.with_only_columns(rows)).scalar_one()))
+    return list(conn.execute(query))
 
 
 def fill(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
