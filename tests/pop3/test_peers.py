@@ -119,7 +119,7 @@ def _by_mpop(port: int, directory: Path) -> tuple[list[str], str]:
     rc = _private(
         directory / "mpoprc",
         f"account a\nhost 127.0.0.1\nport {port}\nuser anna\npassword {PASSWORD}\nauth user\ntls off\nkeep on\n"
-        f"delivery mda /bin/true\nreceived_header off\nuidls_file {directory}/uidls\n",
+        f"delivery mda cat >/dev/null\nreceived_header off\nuidls_file {directory}/uidls\n",
     )
     return ["mpop", "--quiet", f"--file={rc}", "a"], "uidls"
 
