@@ -8,11 +8,11 @@ UV    ?= uv
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint format demo bench fuzz torture constraints clean
+.PHONY: help venv test lint format demo bench bench-send fuzz torture constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## show these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(STAMP)  ## set up .venv from constraints.txt; afterwards .venv/bin/postroom is the command
 
@@ -47,9 +47,13 @@ format: $(STAMP)  ## put the code into the format that lint wants
 demo: $(STAMP)  ## see it work: a daemon between two loopback servers with sample mail
 	@$(BIN)/postroom demo
 
-bench: $(STAMP)  ## measure polls of a Dovecot beside mpop, fetchmail and getmail6; some of it: make bench ARGS='--only a,c'
+bench: $(STAMP)  ## measure polls beside mpop, fetchmail, getmail6, then sending; some of the polls: ARGS='--only a,c'
 	@$(BIN)/python -m tests.benchmarks.bench_fetch $(ARGS)
+	@$(if $(ARGS),true,$(BIN)/python -m tests.benchmarks.bench_send)
 	@$(if $(ARGS),true,$(BIN)/python -m tests.benchmarks.bench_command)
+
+bench-send: $(STAMP)  ## measure sending beside smtplib, msmtp and smtp-source; some of it: ARGS='--only i,l --rounds 2'
+	@$(BIN)/python -m tests.benchmarks.bench_send $(ARGS)
 
 fuzz: $(STAMP)  ## feed POP3 and the parser what nobody would say (ARGS='--seconds 600 session'); needs CPython 3.11 to 3.13
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement tests/fuzz/requirements.txt

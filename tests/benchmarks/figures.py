@@ -29,6 +29,13 @@ TARGETS: Final[dict[tuple[str, str], float]] = {
     ("e none", "postroom, poll in the daemon"): 1.0,
     ("e one", "postroom, poll in the daemon"): 1.0,
     ("g", "postroom, 50 accounts at once"): 0.8,
+    ("i", "postroom, one connection"): 1.0,
+    ("i smtplib", "postroom, one connection"): 1.7,
+    ("j", "postroom, one connection"): 3.7,
+    ("j one", "postroom, four"): 3.5,
+    ("k", "postroom, one connection"): 60.0,
+    ("l", "postroom, median"): 1.0,
+    ("l polling", "postroom, median"): 1.0,
 }
 
 

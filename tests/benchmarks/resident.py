@@ -2,7 +2,8 @@
 
 As a program (`python -m tests.benchmarks.resident`) it composes settings, database and context as `daemon.app` does and
 answers one JSON object a line with another; `Resident` is the other end. What is timed is timed inside: `wall` and `cpu`
-are seconds of `jobs.poll.poll`, from the connection to the recorded QUIT, and of `jobs.index.index`.
+are seconds of `jobs.poll.poll`, from the connection to the recorded QUIT, of `jobs.index.index`, and of the daemon's hands that
+drain, until all have come back.
 """
 
 import cProfile
@@ -75,6 +76,14 @@ class Resident:
     def open(self, directory: Path, maildrops: dict[str, Maildrop], **more: str) -> None:
         """Let go of the database before, and open a new one (or the one that is there)."""
         self._ask("open", variables=variables(directory, maildrops, **more))
+
+    def open_with(self, found: dict[str, str]) -> None:
+        """The same, with these variables."""
+        self._ask("open", variables=found)
+
+    def drain(self) -> dict[str, Any]:
+        """Send all that is due, on as many connections as the settings give; the answer has wall, cpu, sent."""
+        return self._ask("drain", profile=self._profile)
 
     def poll(self, account: str = "bench") -> dict[str, Any]:
         """Visit the account's maildrop; the answer has wall, cpu, fetched, new, octets, deleted."""
@@ -176,6 +185,38 @@ class _House:
             raise Failed(f"{len(failed)} of {len(accounts)} polls failed, {failed[:1]}")
         return {**timed.seconds, **_counts(results)}
 
+    def drain(self, profile: str | None) -> dict[str, Any]:
+        from daemon import schedule
+        from daemon.jobs import drain, routing
+
+        accounts = self.settings.accounts
+        while routing.route(self.context, accounts):
+            pass
+        (account,) = accounts.values()
+        names = schedule._drain_names(account)
+        context = replace(self.context, stop=threading.Event())
+        hands, done, results = schedule.Hands(context, len(names)), threading.Semaphore(0), []
+
+        def visit(given: Any) -> None:
+            try:
+                results.append(drain.drain(account, given))
+            finally:
+                done.release()
+
+        for name in names:
+            hands.register(name, visit, 600.0)
+        with _Timed(profile, "drain") as timed:
+            for name in names:
+                hands.ask(name)
+            for _name in names:
+                done.acquire()
+        context.stop.set()
+        hands.stop(5.0)
+        failed = [str(one.error) for one in results if one.error is not None]
+        if failed or len(results) != len(names):
+            raise Failed(f"{len(failed)} of {len(names)} drains failed, {failed[:1]}")
+        return {**timed.seconds, "sent": sum(one.sent for one in results)}
+
     def index(self, profile: str | None) -> dict[str, Any]:
         from daemon.jobs import index
 
@@ -219,7 +260,7 @@ class _Timed:
         self.seconds = {"wall": time.perf_counter() - self._wall, "cpu": time.process_time() - self._cpu}
 
 
-QUESTIONS: Final = ("open", "poll", "poll_all", "index", "memory", "archived")
+QUESTIONS: Final = ("open", "drain", "poll", "poll_all", "index", "memory", "archived")
 
 
 def main() -> None:

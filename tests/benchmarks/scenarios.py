@@ -79,24 +79,25 @@ class Stage:
         for number in range(self.rounds):
             for one in contestants:
                 if number < one.rounds:
-                    self.turn(series, one, number)
+                    take_turn(series, one, number)
         return series
-
-    def turn(self, series: Series, contestant: Contestant, number: int) -> None:
-        """Let one run, and note it."""
-        try:
-            runs = contestant.run(number)
-        except Failed as error:
-            runs = {name: {"error": str(error)} for name in contestant.names}
-        for name, run in runs.items():
-            series.note(name, run)
-            shown = run.get("error") or f"{run['wall']:.3f} s, CPU {run['cpu']:.3f} s"
-            print(f"({series.key}) round {number + 1}: {name}: {shown}", file=sys.stderr)
 
     def tidy(self, directory: Path) -> None:
         """Remove what a run left, unless it is many files."""
         if sum(1 for _ in directory.rglob("*")) < FILES_LEFT:
             shutil.rmtree(directory)
+
+
+def take_turn(series: Series, contestant: Contestant, number: int) -> None:
+    """Let one run, and note it."""
+    try:
+        runs = contestant.run(number)
+    except Failed as error:
+        runs = {name: {"error": str(error)} for name in contestant.names}
+    for name, run in runs.items():
+        series.note(name, run)
+        shown = run.get("error") or f"{run['wall']:.3f} s, CPU {run['cpu']:.3f} s"
+        print(f"({series.key}) round {number + 1}: {name}: {shown}", file=sys.stderr)
 
 
 def expect(what: str, expected: int, found: int) -> None:

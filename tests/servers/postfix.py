@@ -105,6 +105,7 @@ verify unix - - n - 1 verify
 proxymap unix - - n - - proxymap
 error unix - - n - - error
 retry unix - - n - - error
+discard unix - - n - - discard
 virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
@@ -130,8 +131,8 @@ class Delivered:
 class Postfix:
     """One running server; use as a context manager."""
 
-    def __init__(self, certificates: Certificates, auth_socket: Path) -> None:
-        """`auth_socket`: Dovecot's, see tests/servers/dovecot.py."""
+    def __init__(self, certificates: Certificates, auth_socket: Path, *, discards: bool = False) -> None:
+        """`auth_socket`: Dovecot's, see tests/servers/dovecot.py.  discards: what was queued is thrown away, and counted."""
         self.directory = child.directory("postfix")
         self.log = self.directory / "mail.log"
         self.plain_port, self.starttls_port, self.tls_port = child.free_ports(3)
@@ -162,7 +163,8 @@ class Postfix:
             "starttls_port": self.starttls_port,
             "tls_port": self.tls_port,
         }
-        (self._configuration / "main.cf").write_text(MAIN.format(**values), encoding="utf-8")
+        main = MAIN.format(**values) + ("virtual_transport = discard:\n" if discards else "")
+        (self._configuration / "main.cf").write_text(main, encoding="utf-8")
         (self._configuration / "master.cf").write_text(MASTER.format(**values), encoding="utf-8")
         self._child: child.Child | None = None
 
@@ -200,6 +202,13 @@ class Postfix:
     def _all(self) -> Iterator[Delivered]:
         for file in (self.directory / "mail" / "all" / "new").glob("*"):
             yield read(file.read_bytes())
+
+    def discarded(self, count: int) -> int:
+        """Return how many letters were thrown away so far; waits for so many."""
+        deadline = time.monotonic() + DELIVERY_SECONDS
+        while (found := self.log.read_bytes().count(b"status=sent")) < count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
 
     def said(self) -> str:
         """Return the end of the server's log."""

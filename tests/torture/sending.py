@@ -157,13 +157,18 @@ class Campaign:
         return was_killed
 
     def _look(self) -> None:
-        """Put right what the dead left, and take down which rows the table shows as in doubt."""
-        known = {row.id for row in self._rows("SELECT id FROM outbox WHERE status = 'in_doubt' AND on_doubt = 'hold'")}
+        """Put right what the dead left, and take down which rows the table now shows as in doubt, and did not before."""
         sweep(self._context)
-        found = {row.id for row in self._rows("SELECT id FROM outbox WHERE status = 'in_doubt'")} - known
-        self._doubts.update(found)
-        self.figures.doubts += len(found)
-        self.figures.most_doubts = max(self.figures.most_doubts, len(found))
+        found = self._rows(
+            "SELECT o.id, o.status, count(*) AS times FROM outbox o JOIN outbox_attempts a ON a.outbox_id = o.id"
+            " WHERE a.outcome = 'in_doubt' GROUP BY o.id, o.status"
+        )
+        new = [row for row in found if row.times > self._doubts[row.id]]
+        self._doubts = Counter({row.id: row.times for row in found})
+        self.figures.doubts += len(new)
+        self.figures.most_doubts = max(self.figures.most_doubts, len(new))
+        if hidden := [row for row in new if row.status != "in_doubt"]:
+            self.figures.broken.append(f"{len(hidden)} doubts do not show, such as {hidden[:3]}")
 
     # --- behind it --------------------------------------------------------------------------------------------------
 
