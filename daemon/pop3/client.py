@@ -193,16 +193,21 @@ class Client(Opening):
                 elif window.is_empty:
                     return
                 event = self.next_event()
-                if type(event) is Body:
-                    arriving.add(event.octets)
-                    if event.last:
-                        self._stream.heard(f"({arriving.octets} octets)", arriving.octets)
-                        entry = window.answered()
-                        yield entry, arriving.finish(entry)
-                elif type(event) is not Reply:
+                if type(event) is not Reply:
                     raise errors.OutOfState(f"{type(event).__name__} among messages")
-                elif not event.ok:
+                if not event.ok:
                     yield window.answered(), _refused(event)
+                    continue
+                is_whole = False
+                while not is_whole:
+                    body = self.next_event()
+                    if type(body) is not Body:
+                        raise errors.OutOfState(f"{type(body).__name__} in a message")
+                    arriving.add(body.octets)
+                    is_whole = body.last
+                self._stream.heard(f"({arriving.octets} octets)", arriving.octets)
+                entry = window.answered()
+                yield entry, arriving.finish(entry)
         finally:
             arriving.close()
 

@@ -159,16 +159,15 @@ def proven(conn: Connection, ids: Sequence[int], *, headers_too: bool = False) -
 
     headers_too: also those of which the header section alone was; they prove nothing of a message.
     """
-    good: set[int] = set()
+    t, good = message_sources.c, set[int]()
     for start in range(0, len(ids), IDS_A_STATEMENT):
-        part = list(ids[start : start + IDS_A_STATEMENT])
-        wanted = select(messages.c.id, messages.c.sha256).where(messages.c.id.in_(part))
+        part = ids[start : start + IDS_A_STATEMENT]
+        wanted = select(messages.c.id, messages.c.sha256).where(statements.among(conn, messages.c.id, part))
         if not headers_too:
             wanted = wanted.where(messages.c.retrieved == "whole")
-        hashes = dict(iter(conn.execute(wanted)))
+        hashes = dict(iter(statements.together(conn, wanted)))
         found = {message: hashlib.sha256() for message in hashes}
-        t = message_sources.c
-        query = select(t.message, t.content).where(t.message.in_(part)).order_by(t.message, t.part)
+        query = select(t.message, t.content).where(statements.among(conn, t.message, part)).order_by(t.message, t.part)
         for message, content in conn.execute(query, execution_options={"yield_per": PARTS_AT_ONCE}):
             if message in found:
                 found[message].update(content)
