@@ -1,4 +1,4 @@
-"""`postroom outbox`: put a row in, look at rows, change what may be changed. Plain SQL does the same."""
+"""`postroom outbox`: put a row in, change what may be changed. Plain SQL does the same. Looking at rows is in `rows`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daemon import errors
-from daemon.cli import house, output
+from daemon.cli import house, output, rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from daemon.mail.compose import Attachment
-
-STATUSES = ("queued", "sending", "deferred", "sent", "partial", "failed", "in_doubt", "held", "cancelled", "expired")
 
 
 @click.group()
 def outbox() -> None:
     """Add rows to the outbox, list, hold, retry or cancel them."""
+
+
+for _command in (rows.list_, rows.show, rows.purge):
+    outbox.add_command(_command)
 
 
 # --- add ------------------------------------------------------------------------------------------------------------
@@ -86,6 +88,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     metavar="FILE",
     help="A complete message instead; - is stdin.",
 )
+@click.option("--forward", type=click.IntRange(1), metavar="ID", help="An archived message instead, as it came.")
 @click.option("--account", metavar="NAME", help="Send through this account.  [default: by sender]")
 @click.option("--sender", metavar="ADDRESS", help="From.  [default: the account's address]")
 @click.option("--reply-to", metavar="ADDRESSES")
@@ -112,20 +115,21 @@ def add(
     html: Path | None,
     attach: tuple[Path, ...],
     raw: Path | None,
+    forward: int | None,
     key: str | None,
     hold: bool,
     **columns: Any,
 ) -> None:
     """Add a row and print its id; the text is read from stdin.
 
-    The text must be UTF-8. It is not read where --raw is given, nor from a terminal where --html is.
+    The text must be UTF-8. It is not read where --raw or --forward is given, nor from a terminal where --html is.
     """  # fmt: skip
     if not to:
         raise click.UsageError("--to is missing; it takes one recipient or more.")
     from daemon.store import desk
 
     body = None
-    if raw is None and not (html is not None and sys.stdin.isatty()):
+    if raw is None and forward is None and not (html is not None and sys.stdin.isatty()):
         if sys.stdin.isatty():
             click.echo("The text, then Ctrl-D:", err=True)
         body = _utf8(sys.stdin.buffer.read(), "stdin")
@@ -137,6 +141,7 @@ def add(
             "body": body if body or html is None else None,
             "html": None if html is None else _text_of(html),
             "raw": None if raw is None else _octets(raw),
+            "forwards": forward,
             "headers": columns["headers"] or None,
             "idempotency_key": key,
             "status": "held" if hold else "queued",
@@ -156,103 +161,6 @@ def _attachment(path: Path) -> Attachment:
     guessed, encoding = mimetypes.guess_type(path.name)
     content_type = guessed if guessed and not encoding else "application/octet-stream"
     return Attachment(filename=path.name, content_type=content_type, content=path.read_bytes(), content_id=None)
-
-
-# --- look -----------------------------------------------------------------------------------------------------------
-
-
-@outbox.command("list")
-@click.option("--status", type=click.Choice(STATUSES), help="Only rows of this status.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most this many.")
-@output.json_option
-def list_(status: str | None, limit: int, as_json: bool) -> None:
-    """List rows, the newest first."""
-    from daemon.store import desk
-
-    with house.archive() as database, database.reading() as conn:
-        found = desk.listing(conn, status, limit)
-    if as_json:
-        output.print_json(found)
-        return
-    lines = [
-        (
-            str(one.id),
-            one.status,
-            one.recipients or "",
-            one.subject or "",
-            output.moment(one.next_attempt_at or one.sent_at),
-            one.last_error or "",
-        )
-        for one in found
-    ]
-    output.print_table(
-        ("id", "status", "recipients", "subject", "next or sent", "last error"),
-        lines,
-        right=("id",),
-        whole=("status", "next or sent"),
-        wide="last error",
-        none="no such rows",
-    )
-
-
-@outbox.command()
-@click.argument("row", metavar="ID", type=click.IntRange(1))
-@output.json_option
-def show(row: int, as_json: bool) -> None:
-    """Show one row with its verdicts and attempts."""
-    from daemon.store import desk
-
-    with house.archive() as database, database.reading() as conn:
-        found = desk.show(conn, row)
-    if as_json:
-        click.echo(output.dump(output.fields(found)))
-        return
-    for name, value in output.fields(found.row).items():
-        if value not in (None, "", b"", 0, {}):
-            text = (
-                output.moment(value)
-                if isinstance(value, datetime)
-                else f"{len(value):,} octets"
-                if isinstance(value, bytes)
-                else str(value)
-            )
-            click.echo(f"{output.styled(name + ':', bold=True)} {output.plain(text)}")
-    _recipients(found.recipients)
-    _attempts(found.attempts)
-
-
-def _recipients(recipients: Sequence[Any]) -> None:
-    if recipients:
-        click.echo()
-        verdicts = [(one.address, one.status, _code(one), one.reply or "") for one in recipients]
-        output.print_table(("recipient", "status", "code", "reply"), verdicts, whole=("status", "code"), wide="reply")
-
-
-def _attempts(attempts: Sequence[Any]) -> None:
-    if attempts:
-        click.echo()
-        lines = [
-            (
-                str(one.number),
-                output.moment(one.started_at),
-                one.account or "",
-                one.relay or "",
-                one.outcome or "",
-                one.reply or "",
-            )
-            for one in attempts
-        ]
-        output.print_table(
-            ("attempt", "started", "account", "relay", "outcome", "reply"),
-            lines,
-            right=("attempt",),
-            whole=("started", "outcome"),
-            wide="reply",
-        )
-
-
-def _code(one: Any) -> str:
-    return " ".join(str(part) for part in (one.code, one.enhanced_code) if part)
 
 
 # --- change ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, case, cast, insert, literal, select, update
+from sqlalchemy import Connection, Row, case, cast, insert, literal, or_, select, update
 
 from daemon import errors
 from daemon.mail.compose import Attachment
@@ -62,13 +62,20 @@ def add(tx: Connection, *, attachments: Sequence[Attachment] = (), **columns: An
     return int(row_id)
 
 
-def listing(conn: Connection, status: str | None = None, limit: int = 50) -> list[Row[Any]]:
-    """Give rows without their texts, the newest first."""
+def listing(
+    conn: Connection, status: str | None = None, limit: int = 50, *, account: str | None = None, to: str | None = None
+) -> list[Row[Any]]:
+    """Give rows without their texts, the newest first. to: in one of the three lists, whatever its case."""
     query = (
         select(*[column for column in outbox.c if column.name not in LONG]).order_by(outbox.c.id.desc()).limit(limit)
     )
     if status is not None:
         query = query.where(outbox.c.status == status)
+    if account is not None:
+        query = query.where(outbox.c.account == account)
+    if to is not None:
+        lists = (outbox.c.recipients, outbox.c.cc, outbox.c.bcc)
+        query = query.where(or_(*[one.icontains(to, autoescape=True) for one in lists]))
     return list(conn.execute(query))
 
 
@@ -108,14 +115,18 @@ def _in_state(tx: Connection, ids: Sequence[int], allowed: frozenset[str], what:
 def retry(tx: Connection, ids: Sequence[int] | None, now: datetime) -> list[int]:
     """Make rows due at once, whatever the schedule said: these, or all that wait or have failed.
 
-    Recipients that were sent the letter are not sent it again. A row whose expires_at is over loses it.
+    Recipients that were sent the letter are not sent it again. A row whose expires_at is over loses it. One that was emptied
+    (`purge.py`) keeps the verdict that it has.
     """
     t = outbox.c
+    has_letter = or_(t.forwards.is_not(None), *[t[name].is_not(None) for name in ("subject", "body", "html", "raw")])
     if ids is None:
-        tried_all = select(t.id).where(t.status.in_(RETRIED - {"cancelled"})).order_by(t.id)
+        tried_all = select(t.id).where(t.status.in_(RETRIED - {"cancelled"}), has_letter).order_by(t.id)
         wanted = list(tx.execute(statements.for_update(tx, tried_all, skip_locked=True)).scalars())
     else:
         wanted = _in_state(tx, ids, RETRIED, "retried")
+        for key in tx.execute(select(t.id).where(t.id.in_(wanted), ~has_letter)).scalars():
+            raise errors.InputInvalid(f"outbox row {key}: nothing is left of its letter; insert a new row")
     expires_at = case((t.expires_at <= now, None), else_=t.expires_at)
     for key in wanted:
         # To `queued` by way of the trigger that asks the refused recipients again.

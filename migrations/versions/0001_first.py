@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 # What env.py makes after this revision (daemon/store/dialect/triggers.py, `digest`).
-TRIGGERS = {"sqlite": "38e943bb3acf8737", "postgresql": "8b54eda53e214ad7"}
+TRIGGERS = {"sqlite": "26631d2cfc4973ca", "postgresql": "dbf8b2503310f9bf"}
 
 
 def upgrade() -> None:

@@ -93,19 +93,19 @@ CREATE TABLE messages (
   CONSTRAINT ck_messages_defects CHECK (json_valid(defects))
 ) STRICT;
 
-CREATE INDEX ix_messages_thread_id ON messages (thread_id) WHERE thread_id IS NOT NULL;
-
-CREATE INDEX ix_messages_message_id ON messages (message_id) WHERE message_id IS NOT NULL;
-
-CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
-
-CREATE INDEX ix_messages_from_address ON messages (from_address) WHERE from_address IS NOT NULL;
+CREATE INDEX ix_messages_sent_at ON messages (sent_at);
 
 CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);
 
 CREATE INDEX ix_messages_defects ON messages (id) WHERE defects != '[]';
 
-CREATE INDEX ix_messages_sent_at ON messages (sent_at);
+CREATE INDEX ix_messages_message_id ON messages (message_id) WHERE message_id IS NOT NULL;
+
+CREATE INDEX ix_messages_from_address ON messages (from_address) WHERE from_address IS NOT NULL;
+
+CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
+
+CREATE INDEX ix_messages_thread_id ON messages (thread_id) WHERE thread_id IS NOT NULL;
 
 CREATE TABLE keys (
   name TEXT NOT NULL,
@@ -180,11 +180,11 @@ CREATE TABLE ledger (
   CONSTRAINT fk_ledger_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE SET NULL
 ) STRICT;
 
+CREATE INDEX ix_ledger_message ON ledger (message);
+
 CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, uidl, occurrence);
 
 CREATE INDEX ix_ledger_account_status ON ledger (account, status);
-
-CREATE INDEX ix_ledger_message ON ledger (message);
 
 CREATE TABLE outbox (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -228,13 +228,13 @@ CREATE TABLE outbox (
   CONSTRAINT uq_outbox_idempotency_key UNIQUE (idempotency_key)
 ) STRICT;
 
-CREATE INDEX ix_outbox_forwards ON outbox (forwards) WHERE forwards IS NOT NULL;
-
-CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX ix_outbox_status ON outbox (status);
 
 CREATE INDEX ix_outbox_message_id ON outbox (message_id) WHERE message_id IS NOT NULL;
 
-CREATE INDEX ix_outbox_status ON outbox (status);
+CREATE INDEX ix_outbox_forwards ON outbox (forwards) WHERE forwards IS NOT NULL;
+
+CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
 
 CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
@@ -309,10 +309,10 @@ CREATE TABLE outbox_recipients (
   CONSTRAINT fk_outbox_recipients_report FOREIGN KEY(report) REFERENCES messages (id) ON DELETE SET NULL
 ) STRICT;
 
+CREATE INDEX ix_outbox_recipients_attempt ON outbox_recipients (attempt);
+
 CREATE INDEX ix_outbox_recipients_report ON outbox_recipients (report) WHERE report IS NOT NULL;
 
 CREATE INDEX ix_outbox_recipients_address ON outbox_recipients (address) WHERE address IS NOT NULL;
-
-CREATE INDEX ix_outbox_recipients_attempt ON outbox_recipients (attempt);
 
 CREATE VIRTUAL TABLE messages_fts USING fts5(subject, from_name, from_address, to_addresses, cc_addresses, body_text, attachment_names, content='messages', content_rowid='id', tokenize="unicode61 remove_diacritics 2");

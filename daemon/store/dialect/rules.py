@@ -101,9 +101,10 @@ _CONTROL_IN_VALUE: Final = f"{_any_header(controls('value')[0])} OR instr(NEW.he
 _EMPTY: Final = " AND ".join(f"coalesce(NEW.{column}, '') = ''" for column in ("subject", "body", "html"))
 _NOTHING: Final = f"NEW.raw IS NULL AND NEW.forwards IS NULL AND {_EMPTY}"
 # What is long may be dropped when all is over (`postroom outbox purge`), and so may a message that is not in the archive any more.
-_DROPPED: Final = {column: f"NEW.{column} IS NULL AND OLD.status = 'sent'" for column in ("body", "html", "raw")} | {
-    "forwards": "NEW.forwards IS NULL AND NOT EXISTS (SELECT 1 FROM messages WHERE id = OLD.forwards)"
-}
+_DROPPED: Final = {
+    column: f"NEW.{column} IS NULL AND OLD.status = 'sent' AND NEW.status = 'sent'"
+    for column in ("subject", "body", "html", "raw", "headers")
+} | {"forwards": "NEW.forwards IS NULL AND NOT EXISTS (SELECT 1 FROM messages WHERE id = OLD.forwards)"}
 _CHANGED: Final = " OR ".join(
     f"NEW.{column} IS NOT OLD.{column} AND NOT ({_DROPPED.get(column, 'false')})" for column in LETTER
 )
