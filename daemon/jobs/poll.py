@@ -11,9 +11,8 @@ Errors of the network, the server and the database end the visit, are recorded i
 this module.
 """
 
-import contextlib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from daemon import errors, trace
@@ -30,6 +29,7 @@ from daemon.pop3 import plan as planning
 from daemon.pop3.memory import Memory
 from daemon.pop3.retention import Expire
 from daemon.store import accounts, archive, ledger
+from daemon.store.database import Transaction
 from daemon.wire.transcript import Transcript
 
 LEASE: Final = timedelta(minutes=10)  # longer than any wait between two renewals; a killed process's lease ends at once
@@ -77,7 +77,7 @@ def poll(
         result.error = errors.Busy(f"{account.name}: another process is visiting this account")
         return result
     one = _Visit(account.name, account.pop3, context, result, report or (lambda _done, _planned: None))
-    one.uidls, one.mark_seen, one.memory = uidls, mark_seen, memory
+    one.uidls, one.mark_seen, one.memory, one.remembered = uidls, mark_seen, memory, memory
     one.forwarding = sending_on
     one.run(transcript, poll_id)
     return result
@@ -95,6 +95,8 @@ class _Visit:
         self.unproven: set[int] = set()  # messages that did not read back equal: then nothing is deleted
         self.recall = self._recalling()
         self.memory: Memory | None = None
+        self.remembered: Memory | None = None  # the memory that is in the database
+        self.listed_at: datetime | None = None  # a listing that the database does not know of yet
         self.is_held_back = False  # whether this session leaves work to another one, for DELETES_PER_SESSION
         self.unkept: set[int] = set()  # numbers of messages that came and were let go, for they are too large
         self.expire: Expire | None = None
@@ -108,11 +110,12 @@ class _Visit:
             context.step(Step.LEASED, account=self.name)
             self._sessions(transcript)
         except errors.PostroomError as error:
-            self._remember(None)
+            self.memory = None  # a visit that fails forgets
             # Our own stop says nothing about the server: the account is not failing.
             is_ours = isinstance(error, errors.Stopped) and context.stop.is_set()
             result.outcome, result.error = "interrupted" if is_ours else "failed", error
-        visit.record(context, result, self.pop3, poll_id, transcript, seconds=context.monotonic() - self.started)
+        seconds = context.monotonic() - self.started
+        visit.record(context, result, self.pop3, poll_id, transcript, seconds=seconds, also=self._note)
         context.step(Step.RECORDED, account=self.name)
 
     # --- the session ------------------------------------------------------------------------------------------------
@@ -138,6 +141,8 @@ class _Visit:
                 if cut is not None:
                     raise cut
                 return
+            with self.context.database.transaction() as tx:
+                self._note(tx)
             transcript.noted("another session" if cut is None else f"{cut}; going on at the next message")
 
     def _session(self, transcript: Transcript) -> None:
@@ -155,7 +160,7 @@ class _Visit:
             self.recall = self._recalling()
             listing = naming.named(client, self.recall.compare(client.answers(self.recall.read)))
             self.expire = Expire.parse(client.capabilities.expire)
-            self._remember(client.memory)
+            self.memory = client.memory
             self.occurrences = naming.occurrences(listing)
             self.result.listed = max(self.result.listed, listing.count)
             self.context.step(Step.LISTED, account=self.name)
@@ -171,12 +176,14 @@ class _Visit:
         all_of_it = self.mark_seen or bool(self.uidls)
         return Recall(self.name, self.context, policy=self.pop3.delete, all_of_it=all_of_it)
 
-    def _remember(self, memory: Memory | None) -> None:
-        if memory == self.memory:
-            return
-        self.memory = memory
-        with contextlib.suppress(errors.StoreError), self.context.database.transaction() as tx:
-            accounts.remember(tx, self.name, None if memory is None else str(memory))
+    def _note(self, tx: Transaction) -> None:
+        """Note the last listing, and what is to be remembered of the server, in whatever transaction comes next."""
+        if self.listed_at is not None:
+            ledger.seen(tx, self.name, self.listed_at, rows=self.recall.rows)
+            self.listed_at = None
+        if self.memory != self.remembered:
+            accounts.remember(tx, self.name, None if self.memory is None else str(self.memory))
+            self.remembered = self.memory
 
     def _waits_between_logins(self) -> bool:
         return self.memory is not None and self.memory.capabilities.login_delay is not None
@@ -218,10 +225,12 @@ class _Visit:
                 self.recall.read()
         plan = self._within_a_session(self._planned(client, listing))
         self.result.skipped = len(plan.skip) + len(plan.headers)
-        with context.database.transaction() as tx:
-            ledger.gone(tx, [one.id for one in plan.gone], now, expire=self._announced)
-            ledger.returned(tx, [row.id for _entry, row in plan.returned], now)
-            ledger.seen(tx, self.name, now, self.recall.rows.last_seen_at)
+        self.listed_at = now
+        if plan.gone or plan.returned:
+            with context.database.transaction() as tx:
+                ledger.gone(tx, [one.id for one in plan.gone], now, expire=self._announced)
+                ledger.returned(tx, [row.id for _entry, row in plan.returned], now)
+                self._note(tx)
         left = headers_only.archive_headers(self.name, plan.headers, self.occurrences, client, context, self._is_over)
         self._skip([*plan.skip, *left])
         self._prove_known(plan)
@@ -269,6 +278,8 @@ class _Visit:
 
     def _skip(self, left: list[tuple[Entry, str]]) -> None:
         """Write down what is left on the server, and why."""
+        if not left:
+            return
         rows = [(entry, self.occurrences.get(entry.number, 0), LedgerStatus.SKIPPED, why) for entry, why in left]
         with self.context.database.transaction() as tx:
             ledger.skip(tx, self.name, rows, self.context.clock())

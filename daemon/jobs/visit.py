@@ -5,6 +5,7 @@ until they repeat ([IN-USE], [LOGIN-DELAY], RFC 2449 section 8.1), most others a
 broken server stops the polling (jobs/standstill.py).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +16,7 @@ from daemon.mail.account import Pop3
 from daemon.pop3.replies import Capabilities
 from daemon.pop3.retention import Expire
 from daemon.store import accounts
+from daemon.store.database import Transaction
 from daemon.wire.transcript import Transcript
 
 
@@ -60,15 +62,22 @@ def logged_in(context: Context, result: Result, pop3: Pop3, capabilities: Capabi
 
 
 def record(
-    context: Context, result: Result, pop3: Pop3, poll_id: int, transcript: Transcript, *, seconds: float
+    context: Context,
+    result: Result,
+    pop3: Pop3,
+    poll_id: int,
+    transcript: Transcript,
+    *,
+    seconds: float,
+    also: Callable[[Transaction], None],
 ) -> None:
     """Write the visit down and give its lease back; a database that fails here makes the visit a failed one, and is traced.
 
-    seconds: how long it took.
+    seconds: how long it took.  also: what else of it is written, in the same transaction; each one waits for the disk.
     """
     next_poll_at: datetime | None = None
     try:
-        next_poll_at = _write(context, result, pop3, poll_id, context.kept(transcript) if result.error else None)
+        next_poll_at = _write(context, result, pop3, poll_id, context.kept(transcript) if result.error else None, also)
     except errors.StoreError as error:
         result.outcome, result.error = "failed", result.error or error
     if result.error is None:
@@ -121,7 +130,14 @@ def _verdict(
     return _Verdict(text=str(error), next_poll_at=next_poll_at, is_failing=not is_passing, fingerprint=None)
 
 
-def _write(context: Context, result: Result, pop3: Pop3, poll_id: int, transcript: str | None) -> datetime | None:
+def _write(
+    context: Context,
+    result: Result,
+    pop3: Pop3,
+    poll_id: int,
+    transcript: str | None,
+    also: Callable[[Transaction], None],
+) -> datetime | None:
     """Return when the account is visited again, if it is failing and not stopped."""
     name, now, error = result.account, context.clock(), result.error
     verdict: _Verdict | None = (
@@ -132,6 +148,7 @@ def _write(context: Context, result: Result, pop3: Pop3, poll_id: int, transcrip
             before = accounts.standing(conn, name)
         verdict = _verdict(context, error, name, before, pop3)
     with context.database.transaction() as tx:
+        also(tx)
         if result.logged_in_at is not None:
             accounts.logged_in(tx, name, result.logged_in_at, result.login_delay)
         if error is None:

@@ -33,8 +33,10 @@ def all(conn: Connection) -> list[Row[Any]]:  # noqa: A001 -- reads `accounts.al
 
 
 def _set(tx: Connection, name: str, **values: Any) -> None:
-    tx.execute(statements.insert_missing(tx, accounts), {"name": name})
-    tx.execute(update(accounts).where(accounts.c.name == name).values(**values))
+    statement = update(accounts).where(accounts.c.name == name).values(**values)
+    if not tx.execute(statement).rowcount:
+        tx.execute(statements.insert_missing(tx, accounts), {"name": name})
+        tx.execute(statement)
 
 
 def _value(conn: Connection, name: str, column: Any) -> Any:
@@ -46,10 +48,13 @@ def _value(conn: Connection, name: str, column: Any) -> Any:
 
 def lease(tx: Connection, name: str, owner: str, now: datetime, duration: timedelta) -> bool:
     """Take the account for one process; False while another living one has it."""
-    tx.execute(statements.insert_missing(tx, accounts), {"name": name})
     t = accounts.c
     query = statements.for_update(tx, select(t.lease_owner, t.lease_until).where(t.name == name))
-    holder, until = tx.execute(query).one()
+    found = tx.execute(query).one_or_none()
+    if found is None:
+        tx.execute(statements.insert_missing(tx, accounts), {"name": name})
+        found = tx.execute(query).one()
+    holder, until = found
     if holder not in {None, owner} and until is not None and until > now and not is_dead(holder):
         return False
     _set(tx, name, lease_owner=owner, lease_until=now + duration)

@@ -193,13 +193,13 @@ def headers_only(conn: Connection, account: str) -> dict[tuple[str, int], tuple[
     return {(uidl, occurrence): (octets, message) for uidl, occurrence, octets, message in conn.execute(query)}
 
 
-def seen(tx: Connection, account: str, now: datetime, last_seen_at: datetime | None = None) -> None:
+def seen(tx: Connection, account: str, now: datetime, *, rows: Rows | None = None) -> None:
     """Note that the maildrop was listed at `now`; call it after `gone`, which needs the time of the listing before.
 
-    last_seen_at: the earliest of its rows, if that is known; when it is not an hour ago, no row is looked at.
+    rows: as they were then, if that is known; where none was last seen an hour ago, none is looked at.
     """
     tx.execute(update(accounts).where(accounts.c.name == account).values(last_listed_at=now))
-    if last_seen_at is not None and last_seen_at > now - SEEN_EVERY:
+    if rows is not None and (rows.last_seen_at is None or rows.last_seen_at > now - SEEN_EVERY):
         return
     t = ledger.c
     tx.execute(
