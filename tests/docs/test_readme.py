@@ -74,6 +74,18 @@ def test_the_php_snippet_drops_a_row(directory: Path) -> None:
     assert [("bob@example.net", "Hello from PHP", "queued")] == rows(directory)
 
 
+def test_the_perl_snippet_drops_a_row(directory: Path) -> None:
+    probe = ["perl", "-MDBD::SQLite", "-e", "1"]
+    has_driver = (
+        shutil.which("perl") is not None and not subprocess.run(probe, capture_output=True, check=False).returncode
+    )
+    require_server("DBD::SQLite", present=has_driver)
+    (snippet,) = fenced("perl")
+    (directory / "drop.pl").write_text(f"use strict; use warnings; {snippet}", encoding="utf-8")
+    run("perl", "drop.pl", directory=directory)
+    assert [("bob@example.net", "Hello from Perl", "queued")] == rows(directory)
+
+
 def test_the_node_snippet_drops_a_row(directory: Path) -> None:
     node = shutil.which("node")
     probe = [node or "false", "-e", "require('node:sqlite')"]
