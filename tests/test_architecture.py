@@ -64,7 +64,7 @@ SOLE_IMPORTERS: Final = {
 
 # Pure: given everything, they touch nothing. No socket, no clock, no thread, no file, no environment, no trace.
 PURE: Final = re.compile(
-    r"daemon\.(mail\..*|retry|notation|wire\.(lines|sasl(\..*)?)|pop3\.(?!client|conversation|opening).*|smtp\.(?!relay|dialogue|transaction).*)",
+    r"daemon\.(mail\..*|retry|notation|wire\.(lines|sasl(\..*)?)|pop3\.(?!client|conversation|opening).*|smtp\.(?!relay|dialogue|flight).*)",
     re.ASCII,
 )
 IMPURE_LIBRARIES: Final = {

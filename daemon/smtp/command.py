@@ -1,7 +1,7 @@
 """What we say to a relay: each command knows its octets, and how it may be shown (secrets and content never are).
 
 A line with a control character in it is OutOfState: whoever let an address through unchecked has a bug, and no octet of it
-leaves. Sources: RFC 5321 section 4.1, 1870, 2920, 3207, 4954, 6152, 6531. Pure.
+leaves. Sources: RFC 5321 section 4.1, 1870, 2033, 2920, 3030, 3207, 3461, 4954, 6152, 6531, 6533. Pure.
 """
 
 import re
@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from daemon.errors import OutOfState
+from daemon.mail.envelope import Notice
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_NOT_XTEXT: Final = re.compile(rb"[^!-*,-<>-~]")  # RFC 3461 section 4
+_NOT_UNITEXT: Final = re.compile(r"[\x00-\x20+=\\\x7f]")  # RFC 6533 section 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,19 @@ class Helo(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Lhlo(Command):
+    """Who we are, in LMTP (RFC 2033 section 4.1)."""
+
+    ends_group: ClassVar[bool] = True
+    name: str
+
+    @property
+    def line(self) -> str:
+        """`LHLO name`."""
+        return f"LHLO {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class StartTls(Command):
     """TLS, please."""
 
@@ -111,12 +127,16 @@ class AuthLine(Command):
 
 @dataclass(frozen=True, slots=True)
 class Mail(Command):
-    """Begin a letter. sender: "" for the null reverse-path.  octets: its size, None where SIZE is not offered."""
+    """Begin a letter.
+
+    sender: "" for the null reverse-path.  octets: its size, None where SIZE is not offered.  notice: None without DSN.
+    """
 
     sender: str
     octets: int | None = None
     eight_bit: bool = False
     smtputf8: bool = False
+    notice: Notice | None = None
 
     @property
     def line(self) -> str:
@@ -126,19 +146,38 @@ class Mail(Command):
             line += f" SIZE={self.octets}"
         if self.eight_bit:
             line += " BODY=8BITMIME"
-        return f"{line} SMTPUTF8" if self.smtputf8 else line
+        if self.smtputf8:
+            line += " SMTPUTF8"
+        if self.notice is not None:
+            line += f" RET={'FULL' if self.notice.full else 'HDRS'} ENVID={_xtext(self.notice.envid)}"
+        return line
 
 
 @dataclass(frozen=True, slots=True)
 class Rcpt(Command):
-    """Name a recipient."""
+    """Name a recipient. notice: None without DSN."""
 
     address: str
+    notice: Notice | None = None
 
     @property
     def line(self) -> str:
-        """`RCPT TO:<…>`."""
-        return f"RCPT TO:<{self.address}>"
+        """`RCPT TO:<…>` and its parameters."""
+        line = f"RCPT TO:<{self.address}>"
+        if self.notice is None:
+            return line
+        notify = ",".join(sorted(self.notice.notify)).upper() or "NEVER"
+        if self.address.isascii():
+            return f"{line} NOTIFY={notify} ORCPT=rfc822;{_xtext(self.address)}"
+        return f"{line} NOTIFY={notify} ORCPT=utf-8;{_NOT_UNITEXT.sub(_escaped, self.address)}"
+
+
+def _xtext(text: str) -> str:
+    return _NOT_XTEXT.sub(lambda one: b"+%02X" % one[0][0], text.encode("utf-8", "replace")).decode("ascii")
+
+
+def _escaped(one: re.Match[str]) -> str:
+    return f"\\x{{{ord(one[0]):02X}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +207,44 @@ class Content(Command):
 
 @dataclass(frozen=True, slots=True)
 class FinalDot(Command):
-    """The end of the content: from here on the relay may have the letter."""
-
-    ends_group: ClassVar[bool] = True
+    """The end of the content: from here on the relay may have the letter. More may follow at once (RFC 2920 section 3.1)."""
 
     @property
     def line(self) -> str:
         """The dot."""
         return "."
+
+
+@dataclass(frozen=True, slots=True)
+class Bdat(Command):
+    """A chunk of the content with more to come, as it is (RFC 3030 section 2)."""
+
+    octets: bytes = field(repr=False)
+
+    @property
+    def line(self) -> str:
+        """`BDAT n`."""
+        return f"BDAT {len(self.octets)}"
+
+    @property
+    def shown(self) -> str:
+        """The command; what is counted in it is not shown."""
+        return self.line
+
+    @property
+    def wire(self) -> bytes:
+        """The command and the chunk."""
+        return b"%b\r\n%b" % (self.line.encode(), self.octets)
+
+
+@dataclass(frozen=True, slots=True)
+class BdatLast(Bdat):
+    """The last chunk: from its last octet on the relay may have the letter."""
+
+    @property
+    def line(self) -> str:
+        """`BDAT n LAST`."""
+        return f"BDAT {len(self.octets)} LAST"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,32 @@
 """Say and hear: the session's octets over the stream, each line once into the transcript.
 
-Every wait ends: a whole reply is due within the endpoint's timeout, however slowly its octets dribble. What goes wrong is
-raised with host:port in front; after that the connection is out of step and must be lost. Replies are scrubbed of the
-login's secrets before anybody stores them, for the servers that echo what they were told.
+What is said is queued, and leaves when the socket takes it; while it does not, the relay's replies are read, so that two who
+both want to be heard first never wait for each other. Every wait ends: a whole reply is due within the endpoint's timeout,
+however slowly its octets dribble. What goes wrong is raised with host:port in front; after that the connection is out of
+step and must be lost. Replies are scrubbed of the login's secrets before anybody stores them, for the servers that echo what
+they were told.
 """
 
 import base64
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
 
 from daemon import errors
 from daemon.smtp.command import Command
-from daemon.smtp.replies import Reply
 from daemon.smtp.session import Answer, Heard, Session, State
 from daemon.wire.sasl import Credentials
 from daemon.wire.secret import SHOWN
-from daemon.wire.stream import Stream
+from daemon.wire.stream import SEND_OCTETS, Stream
 
-LAST_WORDS_SECONDS: Final = 2.0  # how long we look for the reason when the relay hangs up on the content
-GLANCE_SECONDS: Final = 0.001  # a look, not a wait: before each final dot
+LAST_WORDS_SECONDS: Final = 2.0  # how long we look for the reason when the relay hangs up on us
 SHORTEST_SCRUBBED: Final = 3  # characters of a secret; a shorter one would blot out whole replies
 
 
 class Progress:
-    """Whoever is told that octets moved, guarded: what it raises must not cost us the reply to a final dot."""
+    """Whoever is told that octets moved, guarded: what it raises must not cost us the reply to a letter that has left."""
 
     def __init__(self, told: Callable[[], None] | None) -> None:
         """`told`: may raise, which ends the session."""
@@ -45,21 +45,40 @@ class Progress:
 
 
 class Dialogue:
-    """A session and its stream. is_lost: nothing more can be said."""
+    """A session and its stream. is_lost: nothing more can be said.
 
-    def __init__(self, stream: Stream, progress: Progress) -> None:
-        """`progress`: the one that the stream calls, too."""
+    answers: replies that came and were not taken.  queued, left: octets since the beginning that were said, and of these
+    that the socket took.
+    """
+
+    def __init__(
+        self, stream: Stream, progress: Progress, *, lmtp: bool = False, without: Collection[str] = ()
+    ) -> None:
+        """`progress`: the one that the stream calls, too.  lmtp, without: see Session."""
         self.stream = stream
         self.progress = progress
-        self.session = Session()
+        self.session = Session(lmtp=lmtp, without=without)
         self.is_lost = False
-        self._answers: deque[Answer] = deque()
+        self.answers: deque[Answer] = deque()
+        self.queued = self.left = 0
+        self._out = bytearray()
+        self._moved_at = 0.0  # when the last whole reply came, or the last octets left
         self._scrubbed: list[str] = []
 
     @property
     def peer(self) -> str:
         """`host:port`, as messages begin."""
         return str(self.stream.endpoint)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the relay has ended the session, by 421 or otherwise."""
+        return self.session.state is State.CLOSED
+
+    @property
+    def unsent(self) -> int:
+        """How many octets are queued."""
+        return len(self._out)
 
     def guard(self, credentials: Credentials) -> None:
         """Keep these out of the transcript and out of every reply."""
@@ -69,55 +88,97 @@ class Dialogue:
         forms = [base64.b64encode(plain).decode(), base64.b64encode(secret).decode(), secret.decode()]
         self._scrubbed = [form for form in forms if len(form) >= SHORTEST_SCRUBBED]
 
-    def say(self, *given: Command) -> None:
-        """Send commands in one go."""
-        self._ensure_open()
+    # --- saying and hearing -----------------------------------------------------------------------------------------
+
+    def say(self, command: Command) -> None:
+        """Queue a command; `push` or `turn` lets it leave."""
         try:
-            octets = b"".join([self.session.send(command) for command in given])
+            octets = self.session.send(command)
         except errors.ProtocolViolation as error:
             raise self._named(error) from error
-        self.stream.send(octets, [command.shown for command in given])
+        self.stream.transcript.said(command.shown, len(octets))
+        self._out += octets
+        self.queued += len(octets)
 
-    def hear(self, *, patience: int = 1) -> Answer:
-        """Wait for the next reply. patience: so many timeouts of silence are borne."""
-        stream, session = self.stream, self.session
-        until = time.monotonic() + patience * stream.endpoint.timeout_seconds
-        while not self._answers:
-            self._ensure_open()
+    def push(self) -> None:
+        """Let the socket take what it takes at once, unless the relay has ended the session."""
+        out = self._out
+        while out and not self.is_closed:
+            sent = self.stream.offer(bytes(memoryview(out)[:SEND_OCTETS]))
+            if not sent:
+                break
+            del out[:sent]
+            self.left += sent
+            self._moved_at = time.monotonic()
+
+    def look(self) -> None:
+        """Take in what has come, without waiting."""
+        if self.is_closed:
+            return
+        octets = self.stream.look()
+        if octets:
             try:
-                session.ensure_sound()
-                self._take(stream.receive(until))
-            except errors.TimedOut:
-                now = time.monotonic()
-                if now >= until or (stream.deadline is not None and now >= stream.deadline):
-                    raise
-                self.progress()  # we wait on purpose: leases and watchdogs are to know
+                self._take(octets)
             except errors.ProtocolViolation as error:
                 raise self._named(error) from error
-        return self._answers.popleft()
+
+    def ensure_sound(self) -> None:
+        """Raise the fault that stood behind the last good reply, if there was one."""
+        try:
+            self.session.ensure_sound()
+        except errors.ProtocolViolation as error:
+            raise self._named(error) from error
+
+    def turn(self, *, patience: int = 1) -> None:
+        """Wait until a reply comes, or octets leave where some are queued.
+
+        patience: so many timeouts are borne; TimedOut then.  ConnectionLost when the relay has left or ended the session.
+        """
+        stream, timeout = self.stream, self.stream.endpoint.timeout_seconds
+        until = self._moved_at + patience * timeout
+        while not self.answers:
+            self._ensure_open()
+            self.ensure_sound()
+            left = self.left
+            now = time.monotonic()
+            if stream.wait(min(until, now + timeout), for_room=bool(self._out)):
+                self.look()
+                if not self.answers:
+                    self.push()
+                    if self.left > left:
+                        return
+            elif time.monotonic() >= until:
+                raise stream.timed_out()
+            else:
+                self.progress()  # we wait on purpose: leases and watchdogs are to know
+        self._moved_at = time.monotonic()
+
+    def hear(self, *, patience: int = 1) -> Answer:
+        """Wait for the next reply, sending what is queued."""
+        self.resume()
+        self.push()
+        while not self.answers:
+            self.turn(patience=patience)
+        return self.answers.popleft()
+
+    def resume(self) -> None:
+        """Begin to count the peer's silence: we were elsewhere."""
+        self._moved_at = time.monotonic()
 
     def ask(self, command: Command) -> Answer:
         """Say one thing and wait for its reply."""
+        self._ensure_open()
         self.say(command)
         return self.hear()
 
-    def glance(self, wait_seconds: float = GLANCE_SECONDS) -> Reply | None:
-        """Return a reply that nobody waits for yet, if one is there; ConnectionLost when the relay has left."""
+    def last_words(self) -> None:
+        """Take in what the relay said before it hung up on us."""
+        until = time.monotonic() + LAST_WORDS_SECONDS
         try:
-            if not self._answers:
-                self._take(self.stream.receive(time.monotonic() + wait_seconds))
-        except errors.TimedOut:
-            return None
-        except errors.ProtocolViolation as error:
-            raise self._named(error) from error
-        return self._answers.popleft().reply if self._answers else None
-
-    def last_words(self) -> Reply | None:
-        """Return what the relay said before it hung up on us, if it did."""
-        try:
-            return self.glance(LAST_WORDS_SECONDS)
+            while not self.is_closed and self.stream.wait(until):
+                self.look()
         except (errors.WireError, errors.Stopped):
-            return None
+            return
 
     def begin_tls(self) -> None:
         """Shake hands, after the 220 to STARTTLS."""
@@ -130,25 +191,29 @@ class Dialogue:
     def lose(self) -> None:
         """Drop the connection, without a word."""
         self.is_lost = True
+        self._out.clear()
         self.stream.close()
 
-    def _ensure_open(self) -> None:
-        if self.session.state is State.CLOSED:
-            why = f": {self._answers[-1].reply}" if self._answers else ""
-            raise errors.ConnectionLost(f"{self.peer}: the relay has ended the session{why}")
+    # --- what comes -------------------------------------------------------------------------------------------------
 
     def _take(self, octets: bytes) -> None:
+        heard = self.stream.transcript.heard
         for event in self.session.receive(octets):
             if isinstance(event, Heard):
-                self.stream.heard(event.shown, event.octets)
+                heard(event.shown, event.octets)
             else:
-                self._answers.append(replace(event, reply=self._clean(event.reply)))
+                self.answers.append(self._clean(event) if self._scrubbed else event)
 
-    def _clean(self, reply: Reply) -> Reply:
-        text = reply.text
+    def _clean(self, answer: Answer) -> Answer:
+        text = answer.reply.text
         for form in self._scrubbed:
             text = text.replace(form, SHOWN)
-        return reply if text == reply.text else replace(reply, text=text)
+        return answer if text == answer.reply.text else answer._replace(reply=replace(answer.reply, text=text))
+
+    def _ensure_open(self) -> None:
+        if self.is_closed:
+            why = f": {self.answers[-1].reply}" if self.answers else ""
+            raise errors.ConnectionLost(f"{self.peer}: the relay has ended the session{why}")
 
     def _named(self, error: errors.ProtocolViolation) -> errors.ProtocolViolation:
         return type(error)(f"{self.peer}: {error}")

@@ -1,13 +1,18 @@
 """What a relay says it can do: the lines of its reply to EHLO (RFC 5321 section 4.1.1.1). Never raises; pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 MAX_SIZE_DIGITS: Final = 20  # RFC 1870 section 4
+CHUNKING: Final = "CHUNKING"
+MAILMAX: Final = "MAILMAX"  # letters a connection (RFC 9422 section 4)
+RCPTMAX: Final = "RCPTMAX"  # recipients a letter
+RCPTDOMAINMAX: Final = "RCPTDOMAINMAX"  # domains among the recipients of a letter
 
 _LINE: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:[ =]+(.*))?")  # `AUTH=LOGIN` is what old clients were told
+_LIMIT: Final = re.compile(r"([A-Z0-9][A-Z0-9-]*)=([1-9][0-9]{0,5})", re.ASCII)  # RFC 9422 section 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,10 @@ class Features:
                 name = found[1].upper()
                 offered[name] = offered.get(name, ()) + tuple((found[2] or "").split())
         return cls(offered)
+
+    def without(self, names: Collection[str]) -> "Features":
+        """Return these less the ones named, which are not to be used whatever the relay says."""
+        return Features({name: words for name, words in self.offered.items() if name not in names})
 
     @property
     def names(self) -> frozenset[str]:
@@ -62,6 +71,24 @@ class Features:
         """The largest letter taken, None where none is named (RFC 1870 section 4: 0 means the same)."""
         digits = next(iter(self.offered.get("SIZE", ())), "")
         return (int(digits) or None) if re.fullmatch(rf"[0-9]{{1,{MAX_SIZE_DIGITS}}}", digits) else None
+
+    @property
+    def chunking(self) -> bool:
+        """Content may go in counted chunks (RFC 3030)."""
+        return CHUNKING in self.offered
+
+    @property
+    def dsn(self) -> bool:
+        """MAIL and RCPT may say which reports are wanted (RFC 3461)."""
+        return "DSN" in self.offered
+
+    def limit(self, name: str) -> int | None:
+        """Return a limit that the relay names, `MAILMAX` for one; None where it does not (RFC 9422)."""
+        for word in self.offered.get("LIMITS", ()):
+            found = _LIMIT.fullmatch(word.upper())
+            if found is not None and found[1] == name:
+                return int(found[2])
+        return None
 
     @property
     def mechanisms(self) -> frozenset[str]:

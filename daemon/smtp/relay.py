@@ -1,6 +1,6 @@
-"""Talk to a relay: connect, TLS, log in, and give it letters (RFC 5321, RFC 6409; STARTTLS RFC 3207; AUTH RFC 4954).
+"""Talk to a relay: connect, TLS, log in, and give it letters (RFC 5321, 6409; LMTP 2033; STARTTLS 3207; AUTH 4954).
 
-    connect -> greeting -> EHLO (HELO) -> STARTTLS, EHLO -> AUTH -> a transaction for each letter -> QUIT
+    connect -> greeting -> EHLO (HELO), LHLO -> STARTTLS, EHLO -> AUTH -> letters (daemon/smtp/flight.py) -> QUIT
 
 Raises RelayRefused (not now), AuthFailed and AuthUnavailable (the login; never a verdict on mail), TlsFailed kinds, and what
 wire raises, always one line that begins with host:port. Never logs, never knows a row of the outbox.
@@ -8,19 +8,19 @@ wire raises, always one line that begins with host:port. Never logs, never knows
 
 import base64
 import binascii
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import closing, suppress
 from typing import Final, Self
 
 from daemon import errors
 from daemon.mail import address
-from daemon.mail.envelope import Envelope
+from daemon.mail.envelope import Envelope, Parcel
 from daemon.smtp import command as commands
 from daemon.smtp.dialogue import Dialogue, Progress
-from daemon.smtp.features import Features
+from daemon.smtp.features import CHUNKING, MAILMAX, RCPTMAX, Features
+from daemon.smtp.flight import Carried, Chunks, Flight, Standing
 from daemon.smtp.replies import Outcome, Reply, Stage, is_transient
-from daemon.smtp.session import Answer, State
-from daemon.smtp.transaction import Transaction
+from daemon.smtp.session import Answer
 from daemon.wire import sasl
 from daemon.wire.channel import channel_of
 from daemon.wire.sasl import Credentials
@@ -28,16 +28,22 @@ from daemon.wire.stream import Endpoint, Security, Stream
 from daemon.wire.transcript import Transcript
 
 MAX_CHALLENGES: Final = 10  # of one login: no mechanism has more than three
+LMTP: Final = "lmtp"
+SMTP: Final = "smtp"
+MOST_RECIPIENTS: Final = 100  # a letter, where the relay does not say (RFC 5321 section 4.5.3.1.8)
 INITIAL_OCTETS: Final = 360  # before base64: what a command line of 512 octets holds (RFC 4954 section 4)
 
 
 class Relay:
     """An open session with a relay; used by one thread, except for `abort`."""
 
-    def __init__(self, stream: Stream, progress: Progress) -> None:
+    def __init__(
+        self, stream: Stream, progress: Progress, *, lmtp: bool = False, without: Collection[str] = ()
+    ) -> None:
         """Take over a connected stream on which nothing was said; `connect` is the way to make one."""
         self._stream = stream
-        self._dialogue = Dialogue(stream, progress)
+        self._dialogue = Dialogue(stream, progress, lmtp=lmtp, without=without)
+        self._standing = Standing(Chunks.UNTRIED)
 
     @classmethod
     def connect(
@@ -48,6 +54,8 @@ class Relay:
         auth: str = sasl.AUTO,
         helo_name: str,
         transcript: Transcript,
+        protocol: str = SMTP,
+        without: Collection[str] = (),
         deadline: float | None = None,
         progress: Callable[[], None] | None = None,
         opened: Callable[[Stream], None] | None = None,
@@ -55,12 +63,13 @@ class Relay:
         """Connect, greet, encrypt, log in; whatever fails, the socket is closed.
 
         credentials: None for a relay that asks for no login.  helo_name: our domain.  deadline: a value of time.monotonic.
+        protocol: SMTP or LMTP.  without: extensions not to be used whatever the relay says, CHUNKING for one.
         progress: called whenever octets moved; what it raises ends the session, but not while a final dot is unanswered.
         opened: given the stream before its first wait, so that another thread can abort a login too.
         """
         guarded = Progress(progress)
         stream = Stream.connect(endpoint, transcript=transcript, deadline=deadline, progress=guarded, opened=opened)
-        relay = cls(stream, guarded)
+        relay = cls(stream, guarded, lmtp=protocol == LMTP, without=without)
         try:
             relay._begin(helo_name)
             if credentials is not None:
@@ -87,6 +96,11 @@ class Relay:
             self._greet(name)
 
     def _greet(self, name: str) -> None:
+        if self._dialogue.session.is_lmtp:
+            reply = self._dialogue.ask(commands.Lhlo(name)).reply
+            if not reply.is_positive:
+                raise self._refused("at LHLO", reply)
+            return
         reply = self._dialogue.ask(commands.Ehlo(name)).reply
         if reply.code >= 500:  # RFC 5321 section 3.2: then it may know HELO
             reply = self._dialogue.ask(commands.Helo(name)).reply
@@ -166,7 +180,36 @@ class Relay:
     @property
     def usable(self) -> bool:
         """Whether another letter can be sent on this connection."""
-        return not self._dialogue.is_lost and self._dialogue.session.state is not State.CLOSED
+        return self._is_open and (self.most_letters is None or self._standing.letters < self.most_letters)
+
+    @property
+    def most_letters(self) -> int | None:
+        """How many letters this connection takes in all; None where the relay does not say (RFC 9422)."""
+        return self.features.limit(MAILMAX)
+
+    @property
+    def most_recipients(self) -> int:
+        """How many recipients a letter should have at most."""
+        return self.features.limit(RCPTMAX) or MOST_RECIPIENTS
+
+    @property
+    def distrusted(self) -> frozenset[str]:
+        """Extensions that the relay offers and does not know; `without` of the next `connect`."""
+        return frozenset({CHUNKING} if self._standing.chunks is Chunks.NOT and self.features.chunking else ())
+
+    def carry(self, parcels: Iterator[Parcel], *, before_end: Callable[[int], None], window: int) -> Generator[Carried]:
+        """Carry letters; yield each in order with an outcome for every recipient, as soon as its last reply is in.
+
+        parcels: taken as the window moves, some at once, and no longer when the relay wants no more letters.
+        before_end: called with the letter's key before the octets that end it may leave; an error forbids that.
+        window: letters taken and not yielded; 1: and nothing is said before the reply to what was said last.
+
+        What ends the session is raised after all that is known was yielded: what wire raises, RelayRefused, AuthFailed, and what
+        `before_end` and `parcels` raise. Then, and after 421 to a letter, `usable` is False. Of letters that were not yielded
+        nothing can have been accepted. InDoubt: the end has left, its reply was not seen.
+        """
+        self._ensure_usable()
+        return Flight(self._dialogue, self._standing, parcels, before_end=before_end, window=window).run()
 
     def send(
         self,
@@ -177,21 +220,20 @@ class Relay:
         eightbit: bool = False,
         before_final_dot: Callable[[], None],
     ) -> dict[str, Outcome]:
-        """Carry one letter; return an outcome for every recipient, as the envelope names it.
+        """Carry one letter; return its outcomes. Raises only while nothing can have been accepted."""
+        parcel = Parcel(key=0, envelope=envelope, content=content, smtputf8=smtputf8, eight_bit=eightbit)
+        with closing(self.carry(iter([parcel]), before_end=lambda _key: before_final_dot(), window=2)) as carried:
+            for _, outcomes in carried:
+                return outcomes
+        raise errors.ConnectionLost(f"{self._peer}: the relay ended the session before the letter")
 
-        content: not dot-stuffed.  before_final_dot: called once, when all but the dot is sent and somebody was accepted; what
-        it raises drops the connection without the dot, and comes through.
-        Raises only while nothing can have been accepted (see daemon/smtp/transaction.py); then `usable` is False.
-        """
-        self._ensure_usable()
-        return Transaction(
-            self._dialogue,
-            envelope,
-            content,
-            smtputf8=smtputf8,
-            eight_bit=eightbit,
-            before_final_dot=before_final_dot,
-        ).run()
+    def refresh(self) -> bool:
+        """Ask a relay that was idle whether it is still there, with no letter begun; False when it is not, which is no fault."""
+        if not self.usable:
+            return False
+        with suppress(errors.WireError, errors.SmtpError):
+            self.reset()
+        return self.usable
 
     def reset(self) -> None:
         """Make the relay forget a letter that was begun."""
@@ -216,7 +258,7 @@ class Relay:
 
     def quit(self) -> None:
         """Say good bye and close. All verdicts are known by now: how the relay takes it changes nothing."""
-        if self.usable:
+        if self._is_open:
             with suppress(errors.WireError, errors.Stopped):
                 self._dialogue.ask(commands.Quit())
         self.close()
@@ -232,11 +274,15 @@ class Relay:
     # --- words ------------------------------------------------------------------------------------------------------
 
     @property
+    def _is_open(self) -> bool:
+        return not self._dialogue.is_lost and not self._dialogue.is_closed
+
+    @property
     def _peer(self) -> str:
         return self._dialogue.peer
 
     def _ensure_usable(self) -> None:
-        if not self.usable:
+        if not self._is_open:
             raise errors.ConnectionLost(f"{self._peer}: the connection was given up before")
 
     def _refused(self, moment: str, reply: Reply) -> errors.RelayRefused:

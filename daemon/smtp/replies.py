@@ -13,6 +13,7 @@ from typing import Final
 MAX_TEXT_CHARACTERS: Final = 1000  # kept of a reply's text: some relays write an essay with links
 
 _ENHANCED: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")  # RFC 2034 section 4
+_SYNTAX_CODES: Final = frozenset({500, 501, 502, 503, 504})  # RFC 5321 section 4.2.2: what was said is not understood
 _LOGIN_CODES: Final = frozenset({530, 534, 535, 538})  # RFC 4954 section 6
 _TOO_MANY_RECIPIENTS: Final = re.compile(r"[45]\.5\.3")  # RFC 3463 section 3.6
 
@@ -23,6 +24,7 @@ class Stage(StrEnum):
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
+    BDAT = "BDAT"
     DOT = "the final dot"
 
 
@@ -70,6 +72,11 @@ class Reply:
     def asks_for_login(self) -> bool:
         """Whether it speaks of us and not of the letter: log in first, or in another way."""
         return self.code in _LOGIN_CODES
+
+    @property
+    def is_about_syntax(self) -> bool:
+        """Whether it speaks of the command and not of the letter."""
+        return self.code in _SYNTAX_CODES
 
     def __str__(self) -> str:
         """As the server wrote it, in one line."""

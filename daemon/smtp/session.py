@@ -1,4 +1,4 @@
-"""The client's side of an SMTP session, without I/O (RFC 5321; pipelining RFC 2920; STARTTLS RFC 3207; AUTH RFC 4954).
+"""The client's side of an SMTP or LMTP session, without I/O (RFC 5321; LMTP RFC 2033; pipelining RFC 2920; chunks RFC 3030).
 
 Octets in, events out; commands in, octets out. What may be said when is one table, SENDING, and where a reply leads another,
 REPLYING; nothing else moves the state. Whatever the server says: an event, ProtocolViolation or TooLong, nothing else.
@@ -7,9 +7,9 @@ OutOfState is a bug of the caller. A fault behind good replies is kept until tho
 
 import re
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Collection
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from daemon import errors
 from daemon.smtp import command as commands
@@ -39,7 +39,7 @@ class State(StrEnum):
     RCPT = "rcpt"
     DATA = "data"
     CONTENT = "content"
-    DOT = "dot"
+    CHUNKS = "chunks"
     CLOSED = "closed"
 
 
@@ -49,10 +49,12 @@ SENDING: Final[dict[State, dict[type[Command], State]]] = {
     State.GREETED: {
         commands.Ehlo: State.GREETED,
         commands.Helo: State.GREETED,
+        commands.Lhlo: State.GREETED,
         commands.Quit: State.GREETED,
     },
     State.READY: {
         commands.Ehlo: State.READY,
+        commands.Lhlo: State.READY,
         commands.StartTls: State.READY,
         commands.Auth: State.READY,
         commands.Mail: State.MAIL,
@@ -71,13 +73,21 @@ SENDING: Final[dict[State, dict[type[Command], State]]] = {
     State.RCPT: {
         commands.Rcpt: State.RCPT,
         commands.Data: State.DATA,
+        commands.Bdat: State.CHUNKS,
+        commands.BdatLast: State.READY,
         commands.Rset: State.READY,
         commands.Noop: State.RCPT,
         commands.Quit: State.RCPT,
     },
     State.DATA: {},
-    State.CONTENT: {commands.Content: State.CONTENT, commands.FinalDot: State.DOT},
-    State.DOT: {},
+    State.CONTENT: {commands.Content: State.CONTENT, commands.FinalDot: State.READY},
+    State.CHUNKS: {
+        commands.Bdat: State.CHUNKS,
+        commands.BdatLast: State.READY,
+        commands.Rset: State.READY,
+        commands.Noop: State.CHUNKS,
+        commands.Quit: State.CHUNKS,
+    },
     State.CLOSED: {},
 }
 
@@ -85,6 +95,7 @@ SENDING: Final[dict[State, dict[type[Command], State]]] = {
 REPLYING: Final[dict[type[Command], dict[int, State | None]]] = {
     commands.Ehlo: {2: State.READY, 4: None, 5: None},
     commands.Helo: {2: State.READY, 4: None, 5: None},
+    commands.Lhlo: {2: State.READY, 4: None, 5: None},
     commands.StartTls: {2: State.TLS, 4: None, 5: None},
     commands.Auth: {2: None, 3: State.AUTHENTICATING, 4: None, 5: None},
     commands.AuthLine: {2: None, 3: State.AUTHENTICATING, 4: None, 5: None},
@@ -92,24 +103,26 @@ REPLYING: Final[dict[type[Command], dict[int, State | None]]] = {
     commands.Rcpt: {2: None, 4: None, 5: None},
     commands.Data: {3: State.CONTENT, 4: State.RCPT, 5: State.RCPT},
     commands.Content: {4: State.CLOSED, 5: State.CLOSED},  # refused before its end: what follows is out of step
-    commands.FinalDot: {2: State.READY, 4: State.READY, 5: State.READY},
+    commands.FinalDot: {2: None, 4: None, 5: None},
+    commands.Bdat: {2: None, 4: None, 5: None},
+    commands.BdatLast: {2: None, 4: None, 5: None},
     commands.Rset: {2: None, 4: State.CLOSED, 5: State.CLOSED},  # who can't forget a letter must not get another
     commands.Noop: {2: None, 4: None, 5: None},
     commands.Quit: {2: State.CLOSED, 4: State.CLOSED, 5: State.CLOSED},
 }
 GREETING: Final[dict[int, State | None]] = {2: State.GREETED, 4: State.CLOSED, 5: State.CLOSED}
+_HELLOS: Final = (commands.Ehlo, commands.Lhlo, commands.Helo)
+_ENDS: Final = (commands.FinalDot, commands.BdatLast)
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(NamedTuple):
     """A line came. shown: for the transcript."""
 
     shown: str
     octets: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A reply is complete. command: what it answers; None for the greeting, and for a 421 that nothing asked for.
 
     lines: its texts, without the reply code.
@@ -126,9 +139,16 @@ Event = Heard | Answer
 class Session:
     """One connection's state. `features` are those of the last EHLO."""
 
-    def __init__(self) -> None:
-        """Wait for the greeting."""
+    def __init__(self, *, lmtp: bool = False, without: Collection[str] = ()) -> None:
+        """Wait for the greeting.
+
+        lmtp: each accepted recipient has a final reply of its own (RFC 2033 section 4.2).  without: extensions not to be used.
+        """
         self.state = State.GREETING
+        self.is_lmtp = lmtp
+        self._without = without
+        self._accepted = 0  # recipients of the letter whose replies are coming
+        self._finals_left = 0
         self.features = Features()
         self._reader = LineReader(MAX_REPLY_LINE_OCTETS)
         self._pending: deque[Command] = deque()
@@ -228,8 +248,12 @@ class Session:
             raise errors.ProtocolViolation(f"{asked} makes no sense: {str(reply)[:SHOWN_CHARACTERS]!r}")
         if next_state is not None:
             self.state = next_state
-        if isinstance(command, commands.Ehlo | commands.Helo) and reply.is_positive:
-            self.features = Features.of(lines if isinstance(command, commands.Ehlo) else ())
+        kind = type(command)
+        if first == 2:
+            if kind is commands.Rcpt:
+                self._accepted += 1
+            elif kind in _HELLOS:
+                self.features = Features.of(() if kind is commands.Helo else lines).without(self._without)
         return Answer(command, reply, lines)
 
     def _answered(self, reply: Reply) -> tuple[Command | None, dict[int, State | None]]:
@@ -237,13 +261,22 @@ class Session:
         if self.state is State.GREETING:
             return None, GREETING
         if self._pending:
-            command = self._pending.popleft()
+            command = self._pending[0]
+            if not (self.is_lmtp and isinstance(command, _ENDS) and self._has_more_finals()):
+                self._pending.popleft()
+            if isinstance(command, commands.Mail):
+                self._accepted = 0
             return command, REPLYING[type(command)]
         if self.state is State.CONTENT:
             return commands.Content(b""), REPLYING[commands.Content]
         if reply.ends_session:
             return None, {}
         raise errors.ProtocolViolation(f"a reply that nothing asked for: {str(reply)[:SHOWN_CHARACTERS]!r}")
+
+    def _has_more_finals(self) -> bool:
+        """Count a final reply of LMTP; tell whether more of the same letter follow. There is one also where nobody was accepted."""
+        self._finals_left = (self._finals_left or max(1, self._accepted)) - 1
+        return self._finals_left > 0
 
 
 def _readable(octets: bytes) -> str:

@@ -1,232 +1,202 @@
-"""Carry one letter through MAIL, RCPT, DATA and the final dot; one outcome for each recipient (RFC 5321 section 3.3, RFC 2920).
+"""One letter on its way: what is to be said of it, and what the replies mean for each recipient (RFC 5321 section 3.3). Pure.
 
-    MAIL + RCPT… + DATA, in groups where the relay takes them -> content without its final dot -> mark -> dot -> reply
+    MAIL + RCPT… + DATA, in groups (RFC 2920) -> content -> final dot -> reply, in LMTP one for each accepted recipient
+    MAIL + RCPT… -> BDAT chunk… -> BDAT LAST -> reply (RFC 3030)
 
-Raises only before anything was accepted: what wire raises before the reply to MAIL, RelayRefused for a 421 there, AuthFailed
-when the relay asks for a login, and whatever `before_final_dot` raises, then without the dot. Everything else is an outcome.
+An address or a letter that the relay can't take fails before a word is said.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from daemon import errors
 from daemon.mail import address
-from daemon.mail.envelope import Envelope
+from daemon.mail.envelope import Parcel
 from daemon.smtp import command as commands
 from daemon.smtp.command import Command
-from daemon.smtp.dialogue import Dialogue
-from daemon.smtp.replies import Deferred, Failed, InDoubt, Outcome, Reply, Stage, outcome
-from daemon.smtp.session import State
+from daemon.smtp.features import Features
+from daemon.smtp.replies import Failed, InDoubt, Outcome, Reply, Stage, outcome
 from daemon.wire import lines
 
-GROUP_COMMANDS: Final = 100  # sent before their replies are read: both directions stay far below any socket buffer
-CONTENT_PIECE_OCTETS: Final = 1024 * 1024  # of a letter in one send: one line of the transcript each
-DOT_PATIENCE: Final = 10  # timeouts waited for the reply to the final dot: 10 minutes, RFC 5321 section 4.5.3.2.6
+PIECE_OCTETS: Final = 1024 * 1024  # of a letter in one line of the transcript, and in one chunk of BDAT
+GROUP_COMMANDS: Final = 100  # of one envelope, said before their replies are read: a refused sender costs no more
+MAX_FIELD_OCTETS: Final = 998  # RFC 5322 section 2.1.1
+KNOWN_ADDRESSES: Final = 256  # checked and remembered: most letters of an account have the same sender
+
+_FIELD: Final = re.compile(rb"[!-9;-~]+:[^\r\n]*\r\n")  # RFC 5322 section 2.2; no verb of SMTP ends in a colon
 
 
 class Transaction:
-    """One letter on its way; used once."""
+    """One letter.
 
-    def __init__(
-        self,
-        dialogue: Dialogue,
-        envelope: Envelope,
-        content: bytes,
-        *,
-        smtputf8: bool,
-        eight_bit: bool,
-        before_final_dot: Callable[[], None],
-    ) -> None:
-        """`content`: not stuffed.  `before_final_dot`: called when all but the dot is sent."""
-        self._dialogue = dialogue
-        self._features = dialogue.session.features
-        self._sender = envelope.sender
-        self._recipients = dict.fromkeys(envelope.recipients)
-        self._content = content
-        self._smtputf8 = smtputf8
-        self._eight_bit = eight_bit
-        self._before_final_dot = before_final_dot
-        self._outcomes: dict[str, Outcome] = {}
-        self._accepted = 0
-        self._mail_reply: Reply | None = None
-        self._data_refusal: Reply | None = None
-        self._goes_on = False  # 354 was said
+    outcomes: of the recipients that have one, as the envelope names them.  envelope: MAIL and RCPT, and how many of these were
+    said.  unanswered: commands whose replies are to come.  is_asked: DATA was said, or `first_field` by BDAT.
+    pieces: of the content, once it is being said.  end_at: the octet of the connection behind which the relay may have the
+    letter, None while it was not ended.  is_said: nothing more will be said of it.  refusal: of DATA, or of a chunk.
+    wants_login: a reply spoke of us and not of the letter.
+    """
 
-    def run(self) -> dict[str, Outcome]:
-        """Return the recipients' outcomes, in the envelope's order."""
-        named = self._checked()
-        if named:
-            try:
-                self._carry(named)
-            except (errors.AuthFailed, errors.SmtpError):
-                self._dialogue.lose()
-                raise
-            except (errors.WireError, errors.Stopped) as error:
-                self._dialogue.lose()
-                if self._mail_reply is None:
-                    raise
-                self._settle(Deferred(Reply.ours(str(error))))
-            except BaseException:
-                self._dialogue.lose()
-                raise
-        return {recipient: self._outcomes[recipient] for recipient in self._recipients}
+    def __init__(self, parcel: Parcel, features: Features) -> None:
+        """`features`: those of the relay; what it can't carry has its outcomes at once."""
+        self.parcel = parcel
+        self.normal = lines.normalised(parcel.content)
+        self.outcomes: dict[str, Outcome] = {}
+        self._named: list[str] = []
+        self.envelope: list[Command] = self._written(features)
+        self._unnameable = dict(self.outcomes)
+        self.restart(by_chunks=False)
+
+    def restart(self, *, by_chunks: bool) -> None:
+        """Be at the beginning. by_chunks: BDAT, not DATA."""
+        self.by_chunks = by_chunks
+        self.outcomes = dict(self._unnameable)
+        self.said = self.unanswered = 0
+        self.is_asked = self.is_said = self.wants_login = False
+        self.pieces: Iterator[bytes] | None = None
+        self._piece = b""  # the next one
+        self.end_at: int | None = None
+        self.mail_reply: Reply | None = None
+        self.refusal: Reply | None = None
+        self._waiting = iter(self._named)  # recipients whose replies are to come
+        self._accepted: list[str] = []
+        self._finals = 0  # final replies that came, in LMTP
 
     # --- before a word is said --------------------------------------------------------------------------------------
 
-    def _checked(self) -> dict[str, str]:
-        """Return the recipients worth asking for, as given -> as written on the wire; the others are Failed by us."""
-        if (reason := self._unsendable()) is not None:
-            self._settle(Failed(Reply.ours(reason)))
-            return {}
-        named: dict[str, str] = {}
-        for recipient in self._recipients:
-            try:
-                named[recipient] = self._writable(recipient)
-            except errors.InputInvalid as error:
-                self._outcomes[recipient] = Failed(Reply.ours(str(error)))
-        return named
-
-    def _unsendable(self) -> str | None:
-        """Tell why the relay can't take this letter at all."""
-        most, octets = self._features.max_octets, len(self._content)
-        if most is not None and octets > most:
-            return f"the letter has {octets} octets, and the relay takes {most} at most (SIZE)"
-        if self._smtputf8 and not self._features.smtputf8:
-            return "an address is not ASCII before its @, and the relay offers no SMTPUTF8"
-        if self._eight_bit and not self._features.eight_bit:
-            return "the letter has 8-bit octets, and the relay offers no 8BITMIME"
+    def _written(self, features: Features) -> list[Command]:
+        """Return MAIL and RCPT; none where the letter can't be sent at all, whose recipients all failed then."""
+        parcel = self.parcel
         try:
-            self._sender = self._writable(self._sender) if self._sender else ""
+            sender = self._sender(features)
         except errors.InputInvalid as error:
-            return f"the sender {error}"
-        return None
+            self.settle(Failed(Reply.ours(str(error))))
+            return []
+        notice = parcel.notice if features.dsn else None
+        named: list[Command] = []
+        for recipient in dict.fromkeys(parcel.envelope.recipients):
+            try:
+                named.append(commands.Rcpt(_writable(recipient, smtputf8=parcel.smtputf8), notice))
+                self._named.append(recipient)
+            except errors.InputInvalid as error:
+                self.outcomes[recipient] = Failed(Reply.ours(str(error)))
+        if not named:
+            return []
+        octets = len(self.normal) if features.has_size else None
+        return [commands.Mail(sender, octets, parcel.eight_bit, parcel.smtputf8, notice), *named]
 
-    def _writable(self, given: str) -> str:
-        checked = address.check(given)
-        if not checked.isascii() and not self._smtputf8:
-            raise errors.InputInvalid(f"{checked}: not ASCII before its @, and SMTPUTF8 was not asked for")
-        return checked
-
-    # --- envelope ---------------------------------------------------------------------------------------------------
-
-    def _carry(self, named: dict[str, str]) -> None:
-        dialogue = self._dialogue
-        if dialogue.session.state is not State.READY:  # a letter was begun and refused
-            reply = dialogue.ask(commands.Rset()).reply
-            if not reply.is_positive:
-                raise errors.RelayRefused(f"{dialogue.peer}: RSET was refused: {reply}", code=reply.code)
-        if not self._name_all(named) or not self._goes_on:
-            return
-        if self._accepted and self._is_begun:
-            self._send_content()
-        else:
-            # 354 although nobody was accepted: an empty letter for no one ends it (RFC 2920 section 3.1).
-            dialogue.ask(commands.FinalDot())
-
-    def _name_all(self, named: dict[str, str]) -> bool:
-        """Send the envelope and take its replies; False when the relay ended the session meanwhile."""
-        recipients = iter(named)
-        for group in self._groups(list(named.values())):
-            if isinstance(group[0], commands.Data) and not self._accepted:
-                break
-            self._dialogue.say(*group)
-            if not self._hear_group(group, recipients):
-                return False
-            if not self._is_begun:
-                break
-        if self._mail_reply is not None and not self._is_begun:
-            self._settle(outcome(self._mail_reply, Stage.MAIL))
-        elif self._data_refusal is not None:
-            self._settle(outcome(self._data_refusal, Stage.DATA))
-        return True
-
-    def _hear_group(self, group: list[Command], recipients: Iterator[str]) -> bool:
-        """Take the replies to a group; `recipients`: those not answered yet."""
-        peer = self._dialogue.peer
-        for one in group:
-            reply = self._dialogue.hear().reply
-            if reply.asks_for_login:
-                raise errors.AuthFailed(f"{peer}: it takes no mail without a login, or not with this one: {reply}")
-            if reply.ends_session:
-                if self._mail_reply is None:
-                    raise errors.RelayRefused(f"{peer}: {reply}", code=reply.code)
-                self._settle(Deferred(reply))
-                self._dialogue.lose()
-                return False
-            if isinstance(one, commands.Mail):
-                self._mail_reply = reply
-            elif isinstance(one, commands.Rcpt):
-                self._take_recipient(next(recipients), reply)
-            elif reply.code >= 400:
-                self._data_refusal = reply
-            else:
-                self._goes_on = True
-        return True
-
-    def _groups(self, addresses: list[str]) -> Iterator[list[Command]]:
-        """Put the commands into groups that are sent at once; one each where the relay does not take them so."""
-        mail = commands.Mail(
-            self._sender,
-            octets=len(self._content) if self._features.has_size else None,
-            eight_bit=self._eight_bit,
-            smtputf8=self._smtputf8,
-        )
-        given = [mail, *(commands.Rcpt(one) for one in addresses), commands.Data()]
-        size = GROUP_COMMANDS if self._features.pipelining else 1
-        for start in range(0, len(given), size):
-            yield given[start : start + size]
-
-    @property
-    def _is_begun(self) -> bool:
-        return self._mail_reply is not None and self._mail_reply.is_positive
-
-    def _take_recipient(self, recipient: str, reply: Reply) -> None:
-        if reply.is_positive:
-            self._accepted += 1
-        elif self._is_begun:
-            self._outcomes[recipient] = outcome(reply, Stage.RCPT)
-
-    def _settle(self, verdict: Outcome) -> None:
-        """Give this outcome to all recipients that have none yet."""
-        for recipient in self._recipients:
-            self._outcomes.setdefault(recipient, verdict)
+    def _sender(self, features: Features) -> str:
+        """Return the sender as it is written; InputInvalid where the relay can't take this letter at all."""
+        parcel, most, octets = self.parcel, features.max_octets, len(self.normal)
+        if most is not None and octets > most:
+            raise errors.InputInvalid(f"the letter has {octets} octets, and the relay takes {most} at most (SIZE)")
+        if parcel.smtputf8 and not features.smtputf8:
+            raise errors.InputInvalid("an address is not ASCII before its @, and the relay offers no SMTPUTF8")
+        if parcel.eight_bit and not features.eight_bit:
+            raise errors.InputInvalid("the letter has 8-bit octets, and the relay offers no 8BITMIME")
+        try:
+            return _writable(parcel.envelope.sender, smtputf8=parcel.smtputf8) if parcel.envelope.sender else ""
+        except errors.InputInvalid as error:
+            raise errors.InputInvalid(f"the sender {error}") from error
 
     # --- content ----------------------------------------------------------------------------------------------------
 
-    def _send_content(self) -> None:
-        dialogue = self._dialogue
-        stuffed = lines.stuff(self._content)
-        try:
-            for start in range(0, len(stuffed), CONTENT_PIECE_OCTETS):
-                dialogue.say(commands.Content(stuffed[start : start + CONTENT_PIECE_OCTETS]))
-            early = dialogue.glance()
-        except errors.ConnectionLost as error:
-            # Relays that have seen enough say why and hang up (552 too large): else we would try it for days.
-            early = dialogue.last_words()
-            if early is None:
-                raise error from None
-        if early is not None:
-            dialogue.lose()
-            self._settle(outcome(early, Stage.DATA))
-            return
-        self._before_final_dot()
-        self._send_dot()
+    @property
+    def is_small(self) -> bool:
+        """Whether envelope and content go in one flight each, so that nothing of it need be waited for."""
+        return len(self.normal) <= PIECE_OCTETS and len(self.envelope) <= GROUP_COMMANDS
 
-    def _send_dot(self) -> None:
-        dialogue = self._dialogue
-        dialogue.progress.is_guarded = True
-        try:
-            dialogue.say(commands.FinalDot())  # what fails here has not left: three octets go whole or not at all
-            try:
-                reply = dialogue.hear(patience=DOT_PATIENCE).reply
-            except (errors.WireError, errors.Stopped) as error:
-                dialogue.lose()
-                self._settle(
-                    InDoubt(f"the final dot was sent and its reply not seen; the relay may have the letter: {error}")
-                )
-                return
-        finally:
-            dialogue.progress.is_guarded = False
-        self._settle(outcome(reply, Stage.DOT))
-        if reply.ends_session:
-            dialogue.lose()
+    @property
+    def first_field(self) -> bytes:
+        """The first line, where it is harmless even to a relay that reads it as a command, and not all there is; else b""."""
+        found = _FIELD.match(self.normal, 0, MAX_FIELD_OCTETS)
+        return b"" if found is None or found.end() == len(self.normal) else found[0]
+
+    def begin_content(self) -> None:
+        """Have the content's pieces at hand, as DATA or BDAT have them."""
+        if self.by_chunks:
+            starts = range(len(self.first_field) if self.is_asked else 0, len(self.normal), PIECE_OCTETS)
+            self.pieces = (self.normal[start : start + PIECE_OCTETS] for start in starts)
+        else:
+            self.pieces = lines.stuffed_pieces(self.normal, PIECE_OCTETS)
+        self._piece = next(self.pieces)
+
+    def next_piece(self) -> tuple[bytes, bool]:
+        """Return the next piece, and whether it is the last."""
+        piece, following = self._piece, None if self.pieces is None else next(self.pieces, None)
+        self._piece = following or b""
+        return piece, following is None
+
+    # --- replies ----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the relay has taken the sender."""
+        return self.mail_reply is not None and self.mail_reply.is_positive
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody was accepted."""
+        return bool(self._accepted)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every recipient has an outcome."""
+        return all(recipient in self.outcomes for recipient in self._named)
+
+    def take(self, command: Command, reply: Reply, *, lmtp: bool) -> None:
+        """Take the reply to one of its commands."""
+        kind = type(command)
+        self.unanswered -= 1
+        if kind is commands.FinalDot or kind is commands.BdatLast:
+            if reply.code >= 400:
+                self.refusal = reply
+            self._take_final(reply, lmtp=lmtp)
+            return
+        self.wants_login |= reply.asks_for_login
+        if kind is commands.Rcpt:
+            self._take_recipient(next(self._waiting), reply)
+        elif kind is commands.Mail:
+            self.mail_reply = reply
+            if not reply.is_positive:
+                self.settle(outcome(reply, Stage.MAIL))
+        elif reply.code >= 400:
+            self.refusal = self.refusal or reply
+            self.settle(outcome(reply, Stage.DATA if kind is commands.Data else Stage.BDAT))
+
+    def _take_recipient(self, recipient: str, reply: Reply) -> None:
+        if reply.is_positive:
+            self._accepted.append(recipient)
+        elif self.is_begun:
+            self.outcomes[recipient] = outcome(reply, Stage.RCPT)
+
+    def _take_final(self, reply: Reply, *, lmtp: bool) -> None:
+        if not lmtp:
+            self.settle(outcome(reply, Stage.DOT))
+        elif self._accepted:
+            self.outcomes.setdefault(self._accepted[self._finals], outcome(reply, Stage.DOT))
+            self._finals += 1
+            self.unanswered += self._finals < len(self._accepted)
+
+    def settle(self, verdict: Outcome) -> None:
+        """Give this outcome to all recipients that have none yet."""
+        for recipient in self.parcel.envelope.recipients:
+            self.outcomes.setdefault(recipient, verdict)
+
+    def doubt(self, error: Exception) -> None:
+        """Settle what is not known: the letter has left."""
+        end = "BDAT LAST" if self.by_chunks else "the final dot"
+        self.settle(InDoubt(f"{end} was sent and its reply not seen; the relay may have the letter: {error}"))
+
+    def verdict(self) -> dict[str, Outcome]:
+        """Return the outcomes in the envelope's order."""
+        return {recipient: self.outcomes[recipient] for recipient in self.parcel.envelope.recipients}
+
+
+@lru_cache(KNOWN_ADDRESSES)
+def _writable(given: str, *, smtputf8: bool) -> str:
+    checked = address.check(given)
+    if not checked.isascii() and not smtputf8:
+        raise errors.InputInvalid(f"{checked}: not ASCII before its @, and SMTPUTF8 was not asked for")
+    return checked

@@ -11,6 +11,7 @@ Raises TooLong. Pure: no I/O, never decodes text, no Python loop over octets.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from daemon.errors import TooLong
@@ -128,6 +129,18 @@ def stuff(octets: bytes) -> bytes:
     """Return content ready for DATA: normalised, leading dots doubled, ending in CRLF, without the terminator."""
     stuffed = normalised(octets).replace(b"\r\n.", b"\r\n..")
     return b"." + stuffed if stuffed.startswith(b".") else stuffed
+
+
+def stuffed_pieces(normal: bytes, most_octets: int) -> Iterator[bytes]:
+    """Yield normalised content dot-stuffed, in pieces made of about `most_octets` each: no second copy of a large letter."""
+    start = 0
+    while start < len(normal):
+        piece = normal[start : start + most_octets]
+        # Every LF ends a line here; a dot behind it may stand at the beginning of the next piece.
+        stuffed = piece.replace(b"\n.", b"\n..")
+        at_line_start = start == 0 or normal[start - 1] == 10
+        yield b"." + stuffed if at_line_start and piece.startswith(b".") else stuffed
+        start += most_octets
 
 
 def unstuff(octets: bytes) -> bytes:

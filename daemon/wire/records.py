@@ -3,14 +3,17 @@
 `ssl.SSLSocket` reads one record a call, in two system calls; a server that puts each letter into a record of its own makes
 that the cost of a letter. Here the socket is read as far as there is something, and its records are decrypted from memory.
 
-Raises what `ssl` and `socket` raise. Before each wait `allow` is called, which sets the socket's patience, or raises.
+Raises what `ssl` and `socket` raise. Before each wait `allow` is called, which sets the socket's patience, or raises; None on a
+socket that never waits, which raises BlockingIOError.
 """
 
 import contextlib
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+
+RECORD_OCTETS: Final = 16 * 1024  # the most that one record holds (RFC 8446 section 5.1)
 
 Allow = Callable[[], None]
 Done = TypeVar("Done")
@@ -31,6 +34,9 @@ class Records:
         self._buffer = buffer
         self._view = memoryview(buffer)
         self._failure: ssl.SSLError | None = None
+        self._unsent = b""  # encrypted, and not taken by the socket yet
+        self._offered = 0  # octets that are in it
+        self.has_more = False  # more may have been received than the last `receive` gave out
 
     def shake_hands(self, allow: Allow) -> None:
         """Do the handshake; a server that is not trusted is told so."""
@@ -62,10 +68,20 @@ class Records:
         self._flush(allow)
         return sent
 
-    def receive(self, allow: Allow) -> int:
+    def offer(self, octets: bytes) -> int:
+        """Send octets without waiting; return how many. A record at most: cut, it tells the server nothing. After 0: the same again."""
+        if not self._offered:
+            self._offered = self._tls.write(octets[:RECORD_OCTETS])
+        if not self._drain():
+            return 0
+        sent, self._offered = self._offered, 0
+        return sent
+
+    def receive(self, allow: Allow | None) -> int:
         """Decrypt what is there into the buffer, waiting for something at least; return how many octets, 0 at the end."""
         if self._failure is not None:
             raise self._failure
+        self.has_more = False
         most = len(self._buffer)
         count: int = self._until_done(lambda: self._read(most, self._buffer), allow)
         try:
@@ -79,23 +95,38 @@ class Records:
             self._failure = error  # behind octets that are good
         if self._outgoing.pending:  # new keys are answered (RFC 8446 section 4.6.3)
             self._flush(allow)
+        self.has_more = count == most
         return count
 
-    def _until_done(self, step: Callable[[], Done], allow: Allow) -> Done:
+    def _until_done(self, step: Callable[[], Done], allow: Allow | None) -> Done:
         """Do what may need more from the server first."""
         while True:
             try:
                 return step()
             except ssl.SSLWantReadError:
                 self._flush(allow)
-                allow()
+                if allow is not None:
+                    allow()
                 count = self._socket.recv_into(self._buffer)
                 if count:
                     self._incoming.write(self._view[:count])
                 else:
                     self._incoming.write_eof()
 
-    def _flush(self, allow: Allow) -> None:
-        if self._outgoing.pending:
+    def _flush(self, allow: Allow | None) -> None:
+        if allow is None:
+            self._drain()
+        elif self._outgoing.pending:
             allow()
             self._socket.sendall(self._outgoing.read())
+
+    def _drain(self) -> bool:
+        """Let the socket take what it takes at once; False when something stays."""
+        if self._outgoing.pending:
+            self._unsent += self._outgoing.read()
+        while self._unsent:
+            try:
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+            except BlockingIOError:
+                return False
+        return True

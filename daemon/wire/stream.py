@@ -7,6 +7,7 @@ Never interprets what goes through, never logs: lines go to the Transcript that 
 """
 
 import ipaddress
+import select
 import socket
 import ssl
 import time
@@ -48,6 +49,7 @@ class Stream:
         self._buffer = bytearray(RECEIVE_OCTETS)
         self._view = memoryview(self._buffer)
         self._aborted = False
+        self._poll: select.poll | None = None
         self._address = connected.getpeername()[:2]
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -184,9 +186,7 @@ class Stream:
         except (OSError, ValueError) as error:
             raise self._translated(error, "while we were waiting for a reply") from error
         if not count:
-            if self._aborted:
-                raise self._stopped()
-            raise errors.ConnectionLost(f"{self.endpoint}: the server closed the connection")
+            raise self._ended()
         self._progress()
         return bytes(self._view[:count])
 
@@ -195,6 +195,66 @@ class Stream:
         patience = time.monotonic() + self.endpoint.timeout_seconds
         until = patience if until is None else min(until, patience)
         return records.receive(lambda: self._allow(until))
+
+    # --- octets, where nothing is waited for ------------------------------------------------------------------------
+
+    def offer(self, octets: bytes) -> int:
+        """Give the socket what it takes at once; return how many octets that was. After 0, offer the same again, or more."""
+        try:
+            sock = self._impatient()
+            sent = sock.send(octets) if self._tls is None else self._tls.offer(octets)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return 0
+        except (OSError, ValueError) as error:
+            raise self._translated(error, "while we were sending") from error
+        self._progress()
+        return sent
+
+    def look(self) -> bytes:
+        """Return what has come, at most RECEIVE_OCTETS, b"" where nothing has; ConnectionLost at the end."""
+        try:
+            sock = self._impatient()
+            count = sock.recv_into(self._buffer) if self._tls is None else self._tls.receive(None)
+        except BlockingIOError:
+            return b""
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            count = 0
+        except (OSError, ValueError) as error:
+            raise self._translated(error, "while we were waiting for a reply") from error
+        if not count:
+            raise self._ended()
+        self._progress()
+        return bytes(self._view[:count])
+
+    def wait(self, until: float, *, for_room: bool = False) -> bool:
+        """Wait until octets have come, or with `for_room` until the socket takes some; False where neither happened.
+
+        until: a value of time.monotonic.  Raises TimedOut only at the session's deadline, and Stopped.
+        """
+        sock, now = self._impatient(), time.monotonic()
+        if self.deadline is not None:
+            until = min(until, self.deadline)
+            if now >= self.deadline:
+                raise self.timed_out()
+        if self._tls is not None and self._tls.has_more:
+            return True
+        try:
+            if QUICK_ACK is not None:  # see `receive`
+                sock.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
+            if self._poll is None:
+                self._poll = select.poll()
+            self._poll.register(sock, select.POLLIN | (select.POLLOUT if for_room else 0))
+            return bool(self._poll.poll(max(0.0, until - now) * 1000))
+        except (OSError, ValueError) as error:
+            raise self._translated(error, "while we were waiting for a reply") from error
+
+    def _impatient(self) -> socket.socket:
+        """Return the socket, set so that it never waits."""
+        if self._aborted:
+            raise self._stopped()
+        if self._socket.gettimeout() != 0:
+            self._socket.setblocking(False)
+        return self._socket
 
     def heard(self, shown: str, octets: int) -> None:
         """Put a line that was received into the transcript; only the protocol's session knows what is one."""
@@ -209,7 +269,7 @@ class Stream:
         if ends:
             wait_seconds = min(wait_seconds, min(ends) - time.monotonic())
         if wait_seconds <= 0:
-            raise self._timed_out()
+            raise self.timed_out()
         try:
             self._socket.settimeout(wait_seconds)
         except OSError as error:
@@ -229,10 +289,16 @@ class Stream:
         """Close the socket; safe to call twice."""
         self._socket.close()
 
+    def _ended(self) -> errors.PostroomError:
+        if self._aborted:
+            return self._stopped()
+        return errors.ConnectionLost(f"{self.endpoint}: the server closed the connection")
+
     def _stopped(self) -> errors.Stopped:
         return errors.Stopped(f"{self.endpoint}: the session was ended from outside; work goes on at the next visit")
 
-    def _timed_out(self) -> errors.TimedOut:
+    def timed_out(self) -> errors.TimedOut:
+        """Return the error of a peer that was silent for too long."""
         if self.deadline is not None and time.monotonic() >= self.deadline:
             return errors.TimedOut(f"{self.endpoint}: the session used up its time; it goes on at the next visit")
         seconds = self.endpoint.timeout_seconds
@@ -244,7 +310,7 @@ class Stream:
         if self._aborted:
             return self._stopped()
         if isinstance(error, TimeoutError):
-            return self._timed_out()
+            return self.timed_out()
         if isinstance(error, ssl.SSLError) and tls.is_about_us(error):  # TLS 1.3 says so after the handshake
             return tls.failed(self.endpoint, error)
         return errors.ConnectionLost(f"{self.endpoint}: the connection was lost {moment} ({tls.reason(error)})")

@@ -46,11 +46,10 @@ def in_state(state: State) -> Session:
         State.RCPT: [(ENVELOPE[0], b"250 ok\r\n"), (ENVELOPE[1], b"250 ok\r\n")],
         State.DATA: [(ENVELOPE[0], b"250 ok\r\n"), (ENVELOPE[1], b"250 ok\r\n"), (ENVELOPE[3], b"")],
         State.CONTENT: [(ENVELOPE[0], b"250 ok\r\n"), (ENVELOPE[1], b"250 ok\r\n"), (ENVELOPE[3], b"354 go\r\n")],
-        State.DOT: [
+        State.CHUNKS: [
             (ENVELOPE[0], b"250 ok\r\n"),
             (ENVELOPE[1], b"250 ok\r\n"),
-            (ENVELOPE[3], b"354 go\r\n"),
-            (commands.FinalDot(), b""),
+            (commands.Bdat(b"x"), b"250 ok\r\n"),
         ],
     }
     for command, reply in ways[state]:
@@ -69,6 +68,7 @@ def answers(events: Iterable[Event]) -> list[Answer]:
 SAMPLES: list[Command] = [
     commands.Ehlo("us"),
     commands.Helo("us"),
+    commands.Lhlo("us"),
     commands.StartTls(),
     commands.Auth("PLAIN", "AGE="),
     commands.AuthLine("AGE="),
@@ -76,6 +76,8 @@ SAMPLES: list[Command] = [
     commands.Data(),
     commands.Content(b"x\r\n"),
     commands.FinalDot(),
+    commands.Bdat(b"x\r\n"),
+    commands.BdatLast(b"x\r\n"),
     commands.Rset(),
     commands.Noop(),
     commands.Quit(),
@@ -351,7 +353,8 @@ def test_a_broken_reply_is_a_violation_of_one_line(octets: bytes, reason: str) -
 
 def test_a_good_reply_is_taken_before_the_fault_behind_it() -> None:
     """The verdict on a letter must not be lost for what comes after it."""
-    session = in_state(State.DOT)
+    session = in_state(State.CONTENT)
+    session.send(commands.FinalDot())
     (answer,) = answers(session.receive(b"250 2.0.0 taken\r\nnonsense\r\n"))
     assert 250 == answer.reply.code
     with pytest.raises(errors.ProtocolViolation, match="nonsense"):
