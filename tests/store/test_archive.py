@@ -10,6 +10,7 @@ from daemon import errors
 from daemon.mail.message import AddressRow, AttachmentRow, Parsed
 from daemon.store import archive
 from daemon.store.database import Database
+from daemon.store.dialect.statements import ROWS_A_STATEMENT
 from daemon.store.schema import SOURCE_PART_OCTETS
 from daemon.wire.spool import Spool
 from tests.store.conftest import Add
@@ -43,6 +44,18 @@ def test_a_large_message_is_kept_in_parts(database: Database, now: datetime) -> 
         assert {filed.message} == archive.proven(conn, [filed.message])
     assert [SOURCE_PART_OCTETS, SOURCE_PART_OCTETS, len(piece)] == [len(part) for part in parts]
     assert piece * 9 == b"".join(parts)
+
+
+def test_a_batch_larger_than_a_statement_is_archived_in_its_order(database: Database, add: Add) -> None:
+    contents = [b"letter %d" % number for number in range(2 * ROWS_A_STATEMENT + 1)]
+    filed = add(*contents)
+    again = add(*contents, b"one more")
+    assert [one.message for one in filed] == [one.message for one in again[:-1]]
+    assert [one.ledger for one in filed] == [one.ledger for one in again[:-1]]
+    with database.reading() as conn:
+        found = archive.sources(conn, [one.message for one in filed])
+        assert contents == [found[one.message] for one in filed]
+        assert set(found) == archive.proven(conn, sorted(found))
 
 
 def test_known_content_is_linked_and_not_stored_again(database: Database, add: Add) -> None:
