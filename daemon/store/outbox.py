@@ -209,8 +209,10 @@ def renew(tx: Connection, ids: Sequence[int], owner: str, until: datetime) -> No
 def attachments_of(conn: Connection, outbox_id: int) -> tuple[Attachment, ...]:
     """Give a row's attachments, in the order in which they were inserted."""
     t = outbox_attachments.c
-    query = select(t.filename, t.content_type, t.content, t.content_id).where(t.outbox_id == outbox_id).order_by(t.id)
-    return tuple(Attachment(**row._asdict()) for row in conn.execute(query))
+    columns = (t.id, t.filename, t.content_type, t.content, t.content_id)
+    rows = conn.execute(select(*columns).where(t.outbox_id == outbox_id).order_by(t.id)).all()
+    exact = [texts.exact(conn, outbox_attachments, row._asdict()) for row in rows]
+    return tuple(Attachment(**{name: value for name, value in row.items() if name != "id"}) for row in exact)
 
 
 def refuse(tx: Connection, outbox_id: int, reason: str, now: datetime) -> None:

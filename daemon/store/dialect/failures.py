@@ -75,6 +75,8 @@ def _sqlite(cause: Any, text: str) -> Kind:
 
 def _postgresql(cause: Any) -> Kind:
     state = getattr(cause, "sqlstate", None) or ""
+    if not state and type(cause).__name__ == "DataError":  # NUL in a text: psycopg itself refuses it
+        return errors.RowRefused
     return _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2]) or errors.StoreError
 
 

@@ -1,5 +1,6 @@
 """Texts that one database can hold and the other, or Python, can't."""
 
+import json
 from typing import Any
 
 from sqlalchemy import Connection, LargeBinary, Table, cast, select
@@ -20,9 +21,10 @@ def exact(conn: Connection, table: Table, row: dict[str, Any]) -> dict[str, Any]
     Their octets come as lone surrogates, so that whoever makes a letter of them notices and says so; sent as they are
     read by default they would reach the recipient damaged and unremarked.
     """
-    doubtful = [name for name, value in row.items() if isinstance(value, str) and REPLACED in value]
+    doubtful = [name for name, value in row.items() if isinstance(value, str | dict) and REPLACED in str(value)]
     if not doubtful or conn.dialect.name != SQLITE:
         return row
     columns = [cast(table.c[name], LargeBinary).label(name) for name in doubtful]
     octets = conn.execute(select(*columns).where(table.c.id == row["id"])).one()._asdict()
-    return row | {name: value.decode("utf-8", "surrogateescape") for name, value in octets.items()}
+    read = {name: value.decode("utf-8", "surrogateescape") for name, value in octets.items()}
+    return row | {name: json.loads(value) if isinstance(row[name], dict) else value for name, value in read.items()}
