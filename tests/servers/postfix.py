@@ -5,7 +5,7 @@ does), `tls_port` (the same under implicit TLS). Logins are asked of Dovecot's S
 services, so that nothing can leave the machine, and no name is looked up. It has a configuration, a queue and a log of its
 own; the machine's Postfix is not touched. Postfix's master insists on being root.
 
-Every recipient of DOMAINS is taken, except REFUSED_LOCAL and LATER_LOCAL.
+Every recipient of DOMAINS is taken, except REFUSED_LOCAL and LATER_LOCAL; GONE_LOCAL is taken, and bounces.
 """
 
 import os
@@ -25,6 +25,7 @@ from tests.servers.certificates import Certificates
 DOMAINS: Final = ("example.org", "example.net")
 REFUSED_LOCAL: Final = "refused"  # refused@example.net: 550 5.1.1
 LATER_LOCAL: Final = "later"  # later@example.net: 450 4.2.0
+GONE_LOCAL: Final = "gone"  # gone@example.net: 250, and then a bounce with 5.1.1
 SIZE_LIMIT_OCTETS: Final = 20_000_000
 OWNER: Final = "nobody"  # writes the Maildir; virtual(8) refuses to be root
 DELIVERY_SECONDS: Final = 20.0
@@ -60,7 +61,9 @@ local_recipient_maps =
 
 virtual_mailbox_domains = {domains}
 virtual_mailbox_base = {directory}/mail
-virtual_mailbox_maps = static:all/
+# gone is taken, since smtpd looks no further than the alias; the mailbox behind it is one that virtual(8) does not know.
+virtual_alias_maps = inline:{{ {{ {gone}@example.net = missing@example.net }} }}
+virtual_mailbox_maps = regexp:{directory}/etc/mailboxes
 virtual_mailbox_limit = 0
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
@@ -156,6 +159,7 @@ class Postfix:
             "size_limit": SIZE_LIMIT_OCTETS,
             "refused": REFUSED_LOCAL,
             "later": LATER_LOCAL,
+            "gone": GONE_LOCAL,
             "certificate_file": certificates.certificate_file,
             "key_file": certificates.key_file,
             "auth_socket": auth_socket,
@@ -165,6 +169,7 @@ class Postfix:
         }
         main = MAIN.format(**values) + ("virtual_transport = discard:\n" if discards else "")
         (self._configuration / "main.cf").write_text(main, encoding="utf-8")
+        (self._configuration / "mailboxes").write_text("!/^missing@example\\.net$/ all/\n", encoding="utf-8")
         (self._configuration / "master.cf").write_text(MASTER.format(**values), encoding="utf-8")
         self._child: child.Child | None = None
 
