@@ -179,9 +179,10 @@ def _proven(one: Report, by_id: dict[str, list[int]], envelope: int | None) -> l
         return [envelope]
     else:
         # The field of the letter that came back; else, as Gmail and Exchange write them, the report's own In-Reply-To.
-        returned = [key for message_id in one.returned for key in by_id.get(message_id, ())]
-        if returned:
-            return returned
+        # Of what was sent on, that is its Resent-Message-ID: the rest of it may have been a letter of ours, too.
+        returned = next((message_id for message_id in one.returned if message_id in by_id), None)
+        if returned is not None:
+            return by_id[returned]
         known = one.answers
     return next((by_id[message_id] for message_id in known if message_id in by_id), [])
 

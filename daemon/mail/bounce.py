@@ -37,7 +37,9 @@ _DELAYED: Final = re.compile(
 _ADDRESS: Final = r"[^\s<>()\[\]\",;:@]{1,200}@[A-Za-z0-9.\u0080-\U0010ffff-]{1,250}"
 _ANY_ADDRESS: Final = re.compile(rf"(?<![^\s<(\",;:])({_ADDRESS})")
 _ALONE: Final = re.compile(rf"\s{{0,20}}(?:[-*]\s)?<?({_ADDRESS})>?\s{{0,5}}:?\s{{0,20}}")
-_MESSAGE_ID: Final = re.compile(r"^[ \t>|]{0,20}Message-ID:\s{0,100}<([^<>\s]{1,998})>", re.IGNORECASE | re.MULTILINE)
+_MESSAGE_ID: Final = re.compile(
+    r"^[ \t>|]{0,20}(?:Resent-)?Message-ID:\s{0,100}<([^<>\s]{1,998})>", re.IGNORECASE | re.MULTILINE
+)
 
 
 def read(text: str, subject: str, failed_recipients: str = "") -> tuple[tuple[Fate, ...], tuple[str, ...]]:

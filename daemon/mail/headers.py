@@ -39,6 +39,7 @@ _READ: Final = {
             "subject",
             "date",
             "message-id",
+            "resent-message-id",
             "in-reply-to",
             "references",
         ),

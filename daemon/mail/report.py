@@ -238,7 +238,7 @@ def _own_parts(root: mime.Part) -> Iterator[mime.Part]:
 
 
 def _returned(own: list[mime.Part]) -> tuple[list[str], list[str]]:
-    """Give the Message-IDs and the VERP addresses in the headers that came back."""
+    """Give the ids (what was sent last, first) and the VERP addresses in the headers that came back."""
     ids: list[str] = []
     paths: list[str] = []
     for part in own:
@@ -249,7 +249,10 @@ def _returned(own: list[mime.Part]) -> tuple[list[str], list[str]]:
             fields = part.children[0].fields
         else:
             continue
-        ids += _ids(fields, "message-id")
+        ids += [
+            *_ids(fields, "resent-message-id"),
+            *_ids(fields, "message-id"),
+        ]  # of what was sent on, the first is ours
         found = [value.decode("utf-8", "replace").strip("<> ") for value in fields.get("return-path", ())]
         paths += [one for one in found if len(one) <= mailboxes.MAX_CHARACTERS and verp.is_marked(one)]
     return ids, paths[:MAX_ADDRESSES]

@@ -22,7 +22,8 @@ HOUSE: Final = "postroom"  # the last word before the @ of the ids that we make
 
 _FIELD: Final = re.compile(rb"^([!-9;-~]+)[ \t]*:(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _OUR_ID: Final = re.compile(
-    rb"^resent-message-id[ \t]*:\s*<[!-;=?-~]+\.%b@([!-;=?-~]+)>" % HOUSE.encode(), re.IGNORECASE | re.MULTILINE
+    rb"^resent-message-id[ \t]*:\s*<[!-;=?-~]{1,255}\.%b@([!-;=?-~]{1,255})>" % HOUSE.encode(),
+    re.IGNORECASE | re.MULTILINE,
 )
 _ANSWERED: Final = re.compile(rb"\s*auto-replied\b", re.IGNORECASE)  # RFC 3834 section 5
 _REPORT: Final = re.compile(rb"\s*multipart/report\b", re.IGNORECASE)

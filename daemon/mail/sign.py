@@ -14,6 +14,7 @@ from daemon.mail import headers
 from daemon.wire.secret import Secret
 
 MIN_KEY_BITS: Final = 1024  # RFC 8301 section 3.2: verifiers must not take less
+MAX_HEADER_OCTETS: Final = 1024 * 1024  # dkim reads folds at a price that is quadratic; relays take about a tenth
 # RFC 6376 section 5.4.1, as often as each is there; From once more, so that none can be added.
 SIGNED_FIELDS: Final = frozenset(
     b"from sender reply-to to cc subject date message-id in-reply-to references mime-version content-type"
@@ -53,11 +54,11 @@ class Signer:
     def sign(self, content: bytes) -> bytes:
         """Return the letter with a DKIM-Signature before it. content: CRLF lines, as they are sent.
 
-        As it is if it has no From field, or lines in its header that are no fields: there is nobody to sign for, or no telling
-        which fields a reader sees.
+        As it is if it has no From field, or lines in its header that are no fields, or a header of more than a mebioctet: there is
+        nobody to sign for, or no telling which fields a reader sees.
         """
         end, body = headers.split(content, 0, len(content))
-        head = content[:end]
+        head = content[:end] if end <= MAX_HEADER_OCTETS else b""
         names = [one[1].lower() for one in _FIELD.finditer(head)]
         if b"from" not in names or _FIELD.sub(b"", head):
             return content

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from daemon.demo.pop3_server import Maildrop, Pop3Server
 from daemon.demo.smtp_server import SmtpServer
-from daemon.jobs import drain
+from daemon.jobs import drain, index, match
 from daemon.jobs.context import Context
 from daemon.jobs.poll import poll
 from daemon.jobs.step import Step
@@ -220,6 +220,34 @@ def test_a_forward_that_comes_back_ends_there(
     result = drain.drain(home, met)
     assert (0, 2) == (result.sent, result.failed)
     assert 1 == len(smtp_server.received)
+
+
+def test_a_bounce_of_what_was_sent_on_is_written_into_its_row(
+    met: Context, pop3_server: Pop3Server, smtp_server: SmtpServer, maildrop: Maildrop
+) -> None:
+    """And into no other: the letter that came was one of this house's own."""
+    home = account(pop3_server, smtp_server)
+    with met.database.transaction() as tx:
+        tx.execute(text("INSERT INTO outbox (recipients, body, account) VALUES ('anna@example.org', 'x', 'home')"))
+    drain.drain(home, met)
+    maildrop.add(smtp_server.received[0].content)
+    poll(home, met)
+    drain.drain(home, met)
+    sent = smtp_server.received[1]
+    assert (TARGET,) == sent.recipients
+    maildrop.add(
+        b'Return-Path: <>\r\nContent-Type: multipart/report; report-type=delivery-status; boundary="b"\r\nMIME-Version: 1.0\r\n'
+        b"\r\n--b\r\n\r\nSorry.\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example\r\n\r\n"
+        b"Final-Recipient: rfc822; " + TARGET.encode() + b"\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n"
+        b"--b\r\nContent-Type: text/rfc822-headers\r\n\r\n" + sent.content.split(b"\r\n\r\n")[0] + b"\r\n\r\n--b--\r\n"
+    )
+    poll(home, met)
+    index.index(met.database, now=met.clock, stop=met.stop, progress=met.pulse)
+    match.match(met, [home])
+    with met.database.reading() as conn:
+        rows = conn.execute(text("SELECT address, status FROM outbox_recipients ORDER BY outbox_id")).all()
+    assert [("anna@example.org", "sent"), (TARGET, "bounced")] == [tuple(row) for row in rows]
+    assert 1 == drain.drain(home, met).failed, "nor is the bounce sent on"
 
 
 def test_a_letter_that_this_house_sent_there_is_not_sent_there_again(

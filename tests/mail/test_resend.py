@@ -90,6 +90,14 @@ def test_a_straight_way_is_none(fields: str, body: str) -> None:
     assert resend.Journey((fields + PLAIN + "\n" + body).encode()).circle(ANNA, [TARGET]) is None
 
 
+@pytest.mark.parametrize("body", [b"<" + b"a.postroom@" * 200_000, b"\n" * 1_000_000, b" \n " * 500_000])
+def test_hostile_bodies_are_looked_through_in_one_go(body: bytes) -> None:
+    source = (
+        b"Return-Path: <>\r\nContent-Type: multipart/report" + b" " * 500_000 + b"\r\n\r\nresent-message-id:" + body
+    )
+    assert resend.Journey(source).circle(ANNA, [TARGET]) is None
+
+
 def test_who_was_sent_it_by_this_house_has_it() -> None:
     journey = resend.Journey(PLAIN.encode() + b"\n")
     assert "1@example.net" == journey.message_id

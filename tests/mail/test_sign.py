@@ -100,6 +100,7 @@ def test_any_body_and_any_value_can_be_signed(octets: bytes, end: bytes) -> None
     "letter",
     [
         b"Subject: x\r\n\r\nFrom: no\r\n",
+        b"From: a@b.c\r\nX:" + b"\r\n x" * 300_000 + b"\r\n\r\n",
         b"From: a@b.c\r\nno field\r\n\r\nx\r\n",
         b"From a@b.c Mon\r\nFrom: a@b.c\r\n\r\n",
     ],
