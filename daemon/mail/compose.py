@@ -9,11 +9,12 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import partial
+from io import BytesIO
 from typing import Final, Literal, TypeVar
 from urllib.parse import quote
 
@@ -52,7 +53,6 @@ _ABOVE_ASCII: Final = bytes(range(0x7F, 0x100))
 _BASE64_OCTETS: Final = 57 * 16_384  # encoded at once: whole lines, about a megabyte
 
 RecipientField = Literal["to", "cc", "bcc"]
-Entity = list[bytes]  # a part of the body with its header, in pieces: copied once, when the letter is whole
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
@@ -114,6 +114,21 @@ class Letter:
     message_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Base64:
+    """Octets that will stand in the letter in base64; encoded only when it is written, so that a large file is not held twice."""
+
+    octets: bytes
+
+    def written(self) -> Iterator[bytes]:
+        """Yield the lines, many at once."""
+        for at in range(0, len(self.octets), _BASE64_OCTETS):
+            yield base64.encodebytes(self.octets[at : at + _BASE64_OCTETS]).replace(b"\n", b"\r\n")
+
+
+Entity = list[bytes | _Base64]  # a part of the body with its header, in pieces
+
+
 def new_message_id(now: datetime, domain: str, unique: str) -> str:
     """Return a Message-ID with its angle brackets. unique: in this house at that time, letters and digits."""
     try:
@@ -167,7 +182,7 @@ def compose(draft: Draft, *, account_address: str, now: datetime, message_id: st
             *_column("headers", _own_fields, draft.headers or {}),
             b"MIME-Version: 1.0\r\n",
         ]
-        content = b"".join([*head, *_body(draft, written_id)])
+        content = _joined([*head, *_body(draft, written_id)])
         named = [sender, *reply_to, *(one for mailboxes in given.values() for one in mailboxes)]
     return Letter(
         sender=sender.address,
@@ -211,7 +226,7 @@ def _own_fields(headers: Mapping[str, str]) -> list[bytes]:
 # --- the body -----------------------------------------------------------------------------------------------------------
 
 
-def _body(draft: Draft, seed: str) -> list[bytes]:
+def _body(draft: Draft, seed: str) -> Entity:
     """Return the letter's own Content fields, the empty line, and the body, in pieces.
 
     mixed( alternative( text, related( html, inline… ) ), attached… ); each layer only where there is something in it.
@@ -240,7 +255,7 @@ def _multipart(subtype: str, entities: Sequence[Entity], seed: str, more: Sequen
     while True:
         digest = hashlib.sha256(f"{seed} {subtype} {number}".encode()).hexdigest()[:24]
         boundary = f"=_{subtype}_{digest}"
-        if not any(boundary.encode() in piece for entity in entities for piece in entity):
+        if not any(boundary.encode() in piece for entity in entities for piece in entity if isinstance(piece, bytes)):
             break
         number += 1
     head = field.parameters("Content-Type", f"multipart/{subtype}", [*more, ("boundary", boundary)])
@@ -260,21 +275,24 @@ def _text(subtype: str, text: str) -> Entity:
     if text and not text.endswith("\r\n"):
         text += "\r\n"
     octets = text.encode()
+    piece: bytes | _Base64
     if octets.isascii() and downgrade.has_short_lines(octets):
-        encoding, pieces = "7bit", [octets]
+        encoding, piece = "7bit", octets
     elif len(octets) - len(octets.translate(None, _ABOVE_ASCII)) <= len(octets) // 6:
         # binascii ends its soft line breaks as the first line of the text ends; there is one, see above.
-        encoding, pieces = "quoted-printable", [binascii.b2a_qp(octets, istext=True)]
+        encoding, piece = "quoted-printable", binascii.b2a_qp(octets, istext=True)
     else:
-        encoding, pieces = "base64", _base64(octets)
+        encoding, piece = "base64", _Base64(octets)
     head = field.parameters("Content-Type", f"text/{subtype}", [("charset", "utf-8")])
-    return [head, field.folded("Content-Transfer-Encoding", [encoding]), b"\r\n", *pieces]
+    return [head, field.folded("Content-Transfer-Encoding", [encoding]), b"\r\n", piece]
 
 
-def _base64(octets: bytes) -> Entity:
-    """Encode in pieces: a large attachment is not held as a list of its lines."""
-    starts = range(0, len(octets), _BASE64_OCTETS)
-    return [base64.encodebytes(octets[at : at + _BASE64_OCTETS]).replace(b"\n", b"\r\n") for at in starts]
+def _joined(pieces: Entity) -> bytes:
+    """Write the letter into one buffer, which then is the letter."""
+    buffer = BytesIO()
+    for piece in pieces:
+        buffer.writelines([piece] if isinstance(piece, bytes) else piece.written())
+    return buffer.getvalue()
 
 
 # --- attachments --------------------------------------------------------------------------------------------------------
@@ -315,19 +333,18 @@ def _is_shown(one: Attachment, html: str) -> bool:
 def _file(one: Attachment, disposition: str) -> Entity:
     """Write an attachment; its octets arrive as they are, a message's line ends excepted."""
     kind, parameters = _content_type(one.content_type)
-    encoding, pieces = "base64", Entity()
+    encoding = "base64"
+    piece: bytes | _Base64 = _Base64(one.content)
     if kind.startswith("message/"):
         # RFC 2046 section 5.2.1: these must not be encoded; one that can't go as it is goes as a file.
         octets = lines.normalised(one.content)
         if octets.isascii() and b"\0" not in octets and downgrade.has_short_lines(octets):
-            encoding, pieces = "7bit", [octets]
+            encoding, piece = "7bit", octets
         else:
             kind, parameters = "application/octet-stream", []
-    if encoding == "base64":
-        pieces = _base64(one.content)
     head = field.parameters("Content-Type", kind, parameters)
     head += field.folded("Content-Transfer-Encoding", [encoding])
     head += field.parameters("Content-Disposition", disposition, [("filename", one.filename or "attachment")])
     if one.content_id:
         head += field.folded("Content-ID", [f"<{one.content_id.strip('<>')}>"])
-    return [head, b"\r\n", *pieces]
+    return [head, b"\r\n", piece]
