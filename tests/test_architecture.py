@@ -254,6 +254,7 @@ ADDRESS_OPTIONS: Final = r"(extra[-]|default[-])?index[-]url|find[-]links|truste
 MACHINE_PATHS: Final = r"(?<![\w.])/(work|farm|root)/|/tmp/v[2]|/opt/(wheels|pypi)|[.][.]/shared|CONTRACT[.]md"
 NOT_OURS: Final = {
     ".git",
+    ".cache",
     ".venv",
     ".hypothesis",
     ".mypy_cache",
