@@ -1,6 +1,8 @@
 """A claimed row of the outbox and the letter made of it."""
 
+import secrets
 from dataclasses import dataclass, replace
+from typing import Final
 
 from daemon import errors
 from daemon.mail import compose, resend
@@ -9,6 +11,10 @@ from daemon.mail.sign import Signer
 from daemon.store import forwards, outbox
 from daemon.store.database import Database
 from daemon.wire import secret
+
+UNGUESSED_OCTETS: Final = (
+    8  # of each Message-ID: who quotes it in a bounce or an answer has had the letter (jobs/match.py)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +54,15 @@ def enclosed(database: Database, row: outbox.Claimed) -> Enclosed:
 def write(row: outbox.Claimed, given: Enclosed, account: Account) -> Item:
     """Make the letter; InputInvalid names the column that can't be used.
 
-    Its Message-ID and its Date are those of the row, not of the attempt: what a retry sends is the same letter to every reader.
+    Its Message-ID and its Date are those of the row, not of the attempt: what a retry sends is the same letter to every reader. It is
+    made here once: the first attempt that begins writes it down.
     """
     if row.forwards is None and row.raw is None and not (row.subject or row.body or row.html):
         # No such row can be put in; it has become so.
         raise errors.InputInvalid("what this row was to send is gone: the message that it forwards, or its own text")
     message_id = f"<{row.message_id}>" if row.message_id else None
-    message_id = message_id or compose.new_message_id(row.created_at, account.domain, unique=str(row.id))
+    unique = f"{row.id}.{secrets.token_hex(UNGUESSED_OCTETS)}"
+    message_id = message_id or compose.new_message_id(row.created_at, account.domain, unique=unique)
     draft = compose.Draft(
         id=row.id,
         recipients=row.recipients,

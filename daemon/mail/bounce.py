@@ -20,7 +20,7 @@ MAX_DIAGNOSTIC_LINES: Final = 12  # below one address
 _COPY: Final = re.compile(
     r"^[ \t>*=_-]{0,40}(?:below this line is a copy|this is a copy of|copy of (?:your|the) message|original message"
     r"|the headers? of the original|message headers? follow|headers? of the (?:original )?message|returned message"
-    r"|unsent message|return-path:|received:|message-id:|dkim-signature:|delivered-to:)",
+    r"|unsent message|return-path:|received:|(?:resent-)?message-id:|dkim-signature:|delivered-to:)",
     re.IGNORECASE | re.MULTILINE,
 )
 _FAILED: Final = re.compile(

@@ -1,6 +1,6 @@
 """Fuzz a target, or all of them one after the other, with coverage as the guide (atheris).
 
-    python -m tests.fuzz [--runs 200000] [--seconds 60] [session] [replies] [body] [parse]
+    python -m tests.fuzz [--runs 200000] [--seconds 60] [session] [replies] [body] [parse] [report]
 
 Each target runs in a process of its own, since libFuzzer ends the one it runs in. What fails is written to a file here,
 `crash-…`; a test of its own makes it stay away. The exit code is 1 if anything failed.
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-NAMES: Final = ("session", "replies", "body", "parse")
+NAMES: Final = ("session", "replies", "body", "parse", "report")
 
 
 def fuzz(target: str, options: list[str]) -> None:

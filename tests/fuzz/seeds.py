@@ -1,11 +1,13 @@
 """What the fuzzers begin with: what the servers of all POP3 dialogues say, and the letters of tests/corpus.py."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from tests import corpus
 from tests.doubles.dialogue import DIALOGUES, Dialogue, escaped
 
+REPORTS: Final = Path(__file__).parents[1] / "mail" / "reports"
 MOST_OCTETS: Final = 4000  # of one seed; long ones make a fuzzer slow, and teach it nothing
 CHOICES: Final = (
     b"\0\1\2\3",
@@ -39,6 +41,9 @@ def seeds(target: str) -> Iterator[bytes]:
         yield from (
             letter.octets for letter in corpus.letters(2 * len(corpus.SHAPES)) if len(letter.octets) < MOST_OCTETS
         )
+        return
+    if target == "report":
+        yield from (path.read_bytes()[:MOST_OCTETS] for path in sorted(REPORTS.glob("*.eml")))
         return
     for number, path in enumerate(sorted(DIALOGUES.glob("pop3_*.txt"))):
         octets = said(Dialogue.read(path.name))

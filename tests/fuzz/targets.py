@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from daemon import errors
-from daemon.mail import parse
+from daemon.mail import delivery_status, parse, report
 from daemon.mail.defects import Defect
 from daemon.mail.maildrop import Entry
 from daemon.pop3 import replies
@@ -181,9 +181,22 @@ def mail_parse(data: bytes) -> None:
     assert "\0" not in parsed.subject
 
 
+def mail_report(data: bytes) -> None:
+    """Whatever comes back is read, and what it says can be written down; the indexer queues by its shape what is read as a report."""
+    found = report.read(data)
+    assert len(found.fates) <= delivery_status.MAX_RECIPIENTS
+    assert not found.fates or parse.parse(data).may_report
+    for fate in found.fates:
+        assert fate.action in delivery_status.ACTIONS
+        assert len(fate.diagnostic) <= delivery_status.MAX_DIAGNOSTIC_CHARACTERS
+        assert fate.diagnostic.isprintable() or "\n" not in fate.diagnostic
+        assert fate.code is None or 200 <= fate.code < 600
+
+
 TARGETS: Final[Mapping[str, Callable[[bytes], None]]] = {
     "session": pop3_session,
     "replies": pop3_replies,
     "body": wire_body,
     "parse": mail_parse,
+    "report": mail_report,
 }

@@ -1,5 +1,6 @@
 """What comes back is written into the very row that it is about, on both databases, and nobody else can write there."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from daemon.jobs import index, match
+from daemon.demo.smtp_server import SmtpServer
+from daemon.jobs import drain, index, match
 from daemon.jobs.context import Context
 from daemon.mail import report, verp
 from daemon.mail.account import Account
@@ -409,6 +411,19 @@ def test_a_stranger_who_guesses_changes_nothing(office: Office) -> None:
     ]
     assert 0 == office.comes(*forged).changed
     assert {BOB: "sent"} == office.statuses(row)
+
+
+def test_the_message_id_of_a_letter_can_not_be_guessed(office: Office, smtp_server: SmtpServer) -> None:
+    """Time and row are known to whoever gets another letter; sixteen digits are not."""
+    with office.database.transaction() as tx:
+        for _ in range(2):
+            outbox.add(tx, recipients=BOB, subject="Hello", account="home")
+    assert 2 == drain.drain(house.sending(smtp_server.port), office.context).sent
+    ids = [message_id for (message_id,) in office.rows("SELECT message_id FROM outbox ORDER BY id")]
+    found = [re.fullmatch(r"\d{14}\.\d{6}\.(\d+)\.([0-9a-f]{16})\.postroom@example\.org", one) for one in ids]
+    assert ["1", "2"] == [one[1] for one in found if one]
+    assert 2 == len({one[2] for one in found if one})
+    assert all(any(f"<{one}>".encode() in letter.content for letter in smtp_server.received) for one in ids)
 
 
 def test_the_key_is_made_once(database: Database) -> None:

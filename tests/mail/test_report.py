@@ -100,6 +100,12 @@ def test_the_recipient_that_we_named_comes_before_the_one_it_went_on_to() -> Non
     assert ("bob+2Btag@example.net", "bob+tag@example.net") == delivery_status.addresses("rfc822;bob+2Btag@example.net")
 
 
+@pytest.mark.parametrize("name", ["postfix_failed", "exim_dsn", "qmail", "exim_text"])
+def test_a_letter_that_was_sent_on_is_known_by_what_we_called_it(name: str) -> None:
+    resent = octets(name).replace(b"\nMessage-ID: <2026", b"\nResent-Message-ID: <resent@x>\r\nMessage-ID: <2026")
+    assert {"resent@x", LETTER} == set(report.read(resent).returned)
+
+
 def test_a_report_on_many_recipients_has_a_fate_for_each() -> None:
     more = b"".join(
         b"\r\nFinal-Recipient: rfc822; r%d@example.net\r\nAction: %s\r\nStatus: 5.1.1\r\n" % (number, action)
