@@ -90,15 +90,20 @@ class Dialogue:
 
     # --- saying and hearing -----------------------------------------------------------------------------------------
 
-    def say(self, command: Command) -> None:
-        """Queue a command; `push` or `turn` lets it leave."""
+    def say(self, *given: Command) -> int:
+        """Queue commands, which `push` and `turn` let leave; return how many replies are to come."""
+        send, said = self.session.send, self.stream.transcript.said
+        replies = 0
         try:
-            octets = self.session.send(command)
+            for command in given:
+                octets = send(command)
+                said(command.shown, len(octets))
+                self._out += octets
+                self.queued += len(octets)
+                replies += command.has_reply
         except errors.ProtocolViolation as error:
             raise self._named(error) from error
-        self.stream.transcript.said(command.shown, len(octets))
-        self._out += octets
-        self.queued += len(octets)
+        return replies
 
     def push(self) -> None:
         """Let the socket take what it takes at once, unless the relay has ended the session."""

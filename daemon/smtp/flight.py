@@ -133,7 +133,7 @@ class Flight:
 
     def _say_next(self) -> bool:
         """Say one more thing, or see that one was said for the last time; False when replies must come first."""
-        if self._failure is not None or self._dialogue.is_closed:
+        if self._failure is not None or self._session.state is State.CLOSED:
             return False
         if not self._under_way or self._under_way[-1].is_said:
             return self._begin()
@@ -159,7 +159,7 @@ class Flight:
         if not letter.envelope:  # it has its outcomes already, and waits for those before it
             self._abandon(letter)
             return True
-        letter.restart(by_chunks=self._features.chunking and self._can_go_by_chunks(letter))
+        letter.by_chunks = self._features.chunking and self._can_go_by_chunks(letter)
         self._standing.letters += 1
         # Behind a dot that was said after 354 nothing is left of a letter; behind chunks we do not know yet.
         if self._session.state is not State.READY or (is_behind and letter.by_chunks):
@@ -170,9 +170,8 @@ class Flight:
         chunks = self._standing.chunks
         return chunks is Chunks.PROVEN or (chunks is Chunks.UNTRIED and bool(letter.first_field))
 
-    def _say(self, letter: Transaction, command: Command) -> None:
-        self._dialogue.say(command)
-        letter.unanswered += command.has_reply
+    def _say(self, letter: Transaction, *given: Command) -> None:
+        letter.unanswered += self._dialogue.say(*given)
 
     def _say_envelope(self, letter: Transaction) -> bool:
         """Say a group of MAIL and RCPT."""
@@ -182,8 +181,7 @@ class Flight:
             self._abandon(letter)
             return True
         group = letter.envelope[letter.said : letter.said + (1 if self._in_lockstep else GROUP_COMMANDS)]
-        for command in group:
-            self._say(letter, command)
+        self._say(letter, *group)
         letter.said += len(group)
         return True
 
@@ -230,8 +228,7 @@ class Flight:
         if letter.by_chunks:
             self._say(letter, commands.BdatLast(piece))
         else:
-            self._say(letter, commands.Content(piece))
-            self._say(letter, commands.FinalDot())
+            self._say(letter, commands.Content(piece), commands.FinalDot())
         letter.end_at = self._dialogue.queued
         letter.is_said = True
         self._dialogue.progress.is_guarded = True
@@ -262,23 +259,25 @@ class Flight:
         letter = self._under_way[0] if self._under_way else None
         if letter is None:
             return  # a 421 that nothing asked for, behind the last verdict: the session is closed, and that is all
+        kind, end_at = type(command), letter.end_at
         if reply.ends_session:
             self._take_leave(letter, command, reply)
-        elif command is None or type(command) is commands.Content:
+        elif (
+            command is None
+            or kind is commands.Content
+            or (kind is commands.FinalDot and end_at is not None and self._dialogue.left < end_at)
+        ):
             # Refused before its end: what follows is out of step.
             letter.settle(outcome(reply, Stage.DATA))
             self._cut(letter)
-        elif type(command) is commands.FinalDot and letter.end_at is not None and self._dialogue.left < letter.end_at:
-            letter.settle(outcome(reply, Stage.DATA))
-            self._cut(letter)
-        elif type(command) is commands.Rset:
+        elif kind is commands.Rset:
             letter.unanswered -= 1
             if not reply.is_positive:
                 self._failure = self._refused(f"RSET was refused: {reply}", reply)
         else:
             letter.take(command, reply, lmtp=self._session.is_lmtp)
-            if letter.wants_login:
-                self._failure = self._failure or errors.AuthFailed(
+            if letter.wants_login and self._failure is None:
+                self._failure = errors.AuthFailed(
                     f"{self._dialogue.peer}: it takes no mail without a login, or not with this one: {reply}"
                 )
             if letter.is_said and not letter.unanswered:
@@ -302,8 +301,9 @@ class Flight:
         while under_way and under_way[0].is_said and not under_way[0].unanswered:
             letter = under_way.popleft()
             if self._has_to_go_by_data(letter):
+                letter.restart()
                 self._window.ahead.appendleft(letter)
-            elif not letter.wants_login:
+            elif not letter.wants_login or letter.is_sent:
                 self._done.append(letter)
         self._dialogue.progress.is_guarded = bool(under_way) and under_way[0].end_at is not None
 

@@ -9,6 +9,7 @@ import re
 from collections import deque
 from collections.abc import Collection
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from daemon import errors
@@ -22,6 +23,7 @@ MAX_REPLY_LINE_OCTETS: Final = (
     4096  # RFC 5321 section 4.5.3.1.5 says 512; some relays put links with tokens into a reply
 )
 MAX_REPLY_OCTETS: Final = 64 * 1024  # of all lines of one reply; a server with more is broken or wants our memory
+KNOWN_LINES: Final = 64  # read once and remembered: a relay says the same to every letter
 SHOWN_CHARACTERS: Final = 80  # of an odd line, in the message about it
 
 _LINE: Final = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
@@ -176,7 +178,8 @@ class Session:
 
     def send(self, command: Command) -> bytes:
         """Return the command's octets and count on its reply; OutOfState where it has no place."""
-        self.ensure_sound()
+        if self._fault is not None:
+            raise self._fault
         next_state = SENDING[self.state].get(type(command))
         if next_state is None:
             raise errors.OutOfState(f"{command.shown} in state {self.state}")
@@ -209,8 +212,9 @@ class Session:
         events: list[Event] = []
         try:
             while self.state not in (State.TLS, State.CLOSED) and (line := self._reader.next_line()) is not None:
-                events.append(Heard(_readable(line), len(line)))
-                answer = self._line(line)
+                read = _read(line)
+                events.append(Heard(read.shown, len(line)))
+                answer = self._line(read, len(line))
                 if answer is not None:
                     events.append(answer)
         except errors.ProtocolViolation as fault:
@@ -219,19 +223,20 @@ class Session:
                 raise
         return events
 
-    def _line(self, line: bytes) -> Answer | None:
-        found = _LINE.fullmatch(line)
-        if found is None:
-            raise errors.ProtocolViolation(f"this is no SMTP reply: {_readable(line)[:SHOWN_CHARACTERS]!r}")
-        code = int(found[1])
+    def _line(self, read: "_Read", octets: int) -> Answer | None:
+        if read.reply is None:
+            raise errors.ProtocolViolation(f"this is no SMTP reply: {read.shown[:SHOWN_CHARACTERS]!r}")
+        if read.is_last and not self._lines:
+            return self._answer(read.reply, (read.text,))
+        code = read.reply.code
         if self._lines and code != self._code:
             raise errors.ProtocolViolation(f"one reply with two codes, {self._code} and {code}")
         self._code = code
-        self._reply_octets += len(line)
+        self._reply_octets += octets
         if self._reply_octets > MAX_REPLY_OCTETS:
             raise errors.TooLong(f"a reply is longer than {MAX_REPLY_OCTETS} octets")
-        self._lines.append(_readable(found[3] or b""))
-        if found[2] == b"-":
+        self._lines.append(read.text)
+        if not read.is_last:
             return None
         lines, self._lines, self._reply_octets = tuple(self._lines), [], 0
         return self._answer(Reply.of(code, lines), lines)
@@ -277,6 +282,24 @@ class Session:
         """Count a final reply of LMTP; tell whether more of the same letter follow. There is one also where nobody was accepted."""
         self._finals_left = (self._finals_left or max(1, self._accepted)) - 1
         return self._finals_left > 0
+
+
+class _Read(NamedTuple):
+    """A line, read. text: without the code.  reply: what it is if it is all of one; None for what is no reply."""
+
+    shown: str
+    text: str
+    is_last: bool
+    reply: Reply | None
+
+
+@lru_cache(KNOWN_LINES)
+def _read(line: bytes) -> _Read:
+    shown, found = _readable(line), _LINE.fullmatch(line)
+    if found is None:
+        return _Read(shown, shown, is_last=True, reply=None)
+    text = _readable(found[3] or b"")
+    return _Read(shown, text, is_last=found[2] != b"-", reply=Reply.of(int(found[1]), [text]))
 
 
 def _readable(octets: bytes) -> str:

@@ -17,7 +17,7 @@ from daemon.mail.envelope import Parcel
 from daemon.smtp import command as commands
 from daemon.smtp.command import Command
 from daemon.smtp.features import Features
-from daemon.smtp.replies import Failed, InDoubt, Outcome, Reply, Stage, outcome
+from daemon.smtp.replies import Failed, InDoubt, Outcome, Reply, Sent, Stage, outcome
 from daemon.wire import lines
 
 PIECE_OCTETS: Final = 1024 * 1024  # of a letter in one line of the transcript, and in one chunk of BDAT
@@ -32,7 +32,7 @@ class Transaction:
     """One letter.
 
     outcomes: of the recipients that have one, as the envelope names them.  envelope: MAIL and RCPT, and how many of these were
-    said.  unanswered: commands whose replies are to come.  is_asked: DATA was said, or `first_field` by BDAT.
+    said.  unanswered: commands whose replies are to come.  by_chunks: it goes by BDAT.  is_asked: DATA was said, or `first_field` by BDAT.
     pieces: of the content, once it is being said.  end_at: the octet of the connection behind which the relay may have the
     letter, None while it was not ended.  is_said: nothing more will be said of it.  refusal: of DATA, or of a chunk.
     wants_login: a reply spoke of us and not of the letter.
@@ -46,14 +46,13 @@ class Transaction:
         self._named: list[str] = []
         self.envelope: list[Command] = self._written(features)
         self._unnameable = dict(self.outcomes)
-        self.restart(by_chunks=False)
+        self.restart()
 
-    def restart(self, *, by_chunks: bool) -> None:
-        """Be at the beginning. by_chunks: BDAT, not DATA."""
-        self.by_chunks = by_chunks
+    def restart(self) -> None:
+        """Be at the beginning."""
         self.outcomes = dict(self._unnameable)
         self.said = self.unanswered = 0
-        self.is_asked = self.is_said = self.wants_login = False
+        self.by_chunks = self.is_asked = self.is_said = self.wants_login = False
         self.pieces: Iterator[bytes] | None = None
         self._piece = b""  # the next one
         self.end_at: int | None = None
@@ -141,27 +140,34 @@ class Transaction:
         return bool(self._accepted)
 
     @property
+    def is_sent(self) -> bool:
+        """Whether the relay has taken it for somebody."""
+        return any(isinstance(one, Sent) for one in self.outcomes.values())
+
+    @property
     def is_settled(self) -> bool:
         """Whether every recipient has an outcome."""
         return all(recipient in self.outcomes for recipient in self._named)
 
     def take(self, command: Command, reply: Reply, *, lmtp: bool) -> None:
         """Take the reply to one of its commands."""
-        kind = type(command)
+        kind, code = type(command), reply.code
         self.unanswered -= 1
         if kind is commands.FinalDot or kind is commands.BdatLast:
-            if reply.code >= 400:
+            if code >= 400:
                 self.refusal = reply
             self._take_final(reply, lmtp=lmtp)
             return
-        self.wants_login |= reply.asks_for_login
         if kind is commands.Rcpt:
             self._take_recipient(next(self._waiting), reply)
         elif kind is commands.Mail:
             self.mail_reply = reply
-            if not reply.is_positive:
-                self.settle(outcome(reply, Stage.MAIL))
-        elif reply.code >= 400:
+        if code < 400:
+            return
+        self.wants_login |= reply.asks_for_login
+        if kind is commands.Mail:
+            self.settle(outcome(reply, Stage.MAIL))
+        elif kind is not commands.Rcpt:
             self.refusal = self.refusal or reply
             self.settle(outcome(reply, Stage.DATA if kind is commands.Data else Stage.BDAT))
 

@@ -19,6 +19,8 @@ from daemon.errors import TooLong
 _END: Final = b"\r\n.\r\n"
 _ENDINGS_BEGUN: Final = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
 _LENIENT_END: Final = re.compile(rb"\n\.\r?\n")
+_BARE_LF: Final = re.compile(rb"\n(?<!\r\n)")  # these two are looked for much faster so than by counting pairs
+_DOT_FIRST: Final = re.compile(rb"\n\.")
 _LENIENT_ENDINGS_BEGUN: Final = (b"\n.\r", b"\n.", b"\n")
 
 
@@ -115,8 +117,8 @@ def normalised(octets: bytes) -> bytes:
 
     RFC 5321 section 2.3.8: bare ones must not be sent; passed on, they are how messages are smuggled.
     """
-    line_ends = octets.count(b"\r\n")
-    if line_ends == octets.count(b"\n") == octets.count(b"\r") and octets.endswith(b"\n"):
+    is_normal = octets.count(b"\n") == octets.count(b"\r") and _BARE_LF.search(octets) is None
+    if is_normal and octets.endswith(b"\n"):
         return octets  # no copy of a letter that may be large
     if b"\r" in octets:
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -137,7 +139,7 @@ def stuffed_pieces(normal: bytes, most_octets: int) -> Iterator[bytes]:
     while start < len(normal):
         piece = normal[start : start + most_octets]
         # Every LF ends a line here; a dot behind it may stand at the beginning of the next piece.
-        stuffed = piece.replace(b"\n.", b"\n..")
+        stuffed = piece.replace(b"\n.", b"\n..") if _DOT_FIRST.search(piece) is not None else piece
         at_line_start = start == 0 or normal[start - 1] == 10
         yield b"." + stuffed if at_line_start and piece.startswith(b".") else stuffed
         start += most_octets
