@@ -32,7 +32,7 @@ _ENDS_GROUP: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A letter that was accepted. content: un-stuffed, as it came.  parameters: of MAIL, names in capitals."""
+    """A letter that was accepted. content: un-stuffed, as it came.  parameters: of MAIL, names in capitals; notices: of each RCPT."""
 
     sender: str
     recipients: tuple[str, ...]
@@ -41,10 +41,11 @@ class Received:
     user: str | None
     encrypted: bool
     connection: int
+    notices: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(slots=True)
-class _Session:
+class Session:
     """Where one client stands."""
 
     connection: Connection
@@ -52,16 +53,21 @@ class _Session:
     sender: str | None = None
     parameters: dict[str, str] = field(default_factory=dict)
     recipients: list[str] = field(default_factory=list)
+    notices: list[dict[str, str]] = field(default_factory=list)
+    chunks: bytes = b""
     goes_on: bool = False  # 354 was said: content comes next
 
     def forget(self) -> None:
+        """Be where no letter was begun."""
         self.sender = None
         self.parameters = {}
         self.recipients = []
+        self.notices = []
+        self.chunks = b""
         self.goes_on = False
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """The command gets this reply."""
 
 
@@ -101,7 +107,7 @@ class SmtpServer(Listener):
         self.drop_after_content_octets: int | None = None
         self.received: list[Received] = []
         self._arrival = threading.Condition()
-        self._verbs: dict[str, Callable[[_Session, str], None]] = {
+        self._verbs: dict[str, Callable[[Session, str], None]] = {
             "EHLO": self._ehlo,
             "HELO": self._helo,
             "STARTTLS": self._starttls,
@@ -128,7 +134,7 @@ class SmtpServer(Listener):
 
     def serve(self, connection: Connection) -> None:
         """Greet, then answer commands until QUIT or the end of the line."""
-        session = _Session(connection)
+        session = Session(connection)
         self.obey(
             connection,
             connection.seen("CONNECT"),
@@ -139,7 +145,9 @@ class SmtpServer(Listener):
             word, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
             verb = word.upper()
             if connection.find(b"\n") >= 0:
-                if "PIPELINING" not in self.extensions:
+                if verb == "BDAT":
+                    pass  # its chunk follows
+                elif "PIPELINING" not in self.extensions:
                     self.violations.append(f"pipelined after {verb} without PIPELINING")
                 elif verb in _ENDS_GROUP:
                     self.violations.append(f"did not wait after {verb}")
@@ -150,7 +158,7 @@ class SmtpServer(Listener):
             if session.goes_on:
                 self._take_letter(session)
 
-    def _carry_out(self, session: _Session, verb: str, argument: str) -> None:
+    def _carry_out(self, session: Session, verb: str, argument: str) -> None:
         act = self._verbs.get(verb)
         try:
             if (
@@ -161,10 +169,10 @@ class SmtpServer(Listener):
                 self._say(session, "502 5.5.1 I do not know that")
             else:
                 act(session, argument)
-        except _Refused as refusal:
+        except Refused as refusal:
             self._say(session, str(refusal))
 
-    def _say(self, session: _Session, reply: str) -> None:
+    def _say(self, session: Session, reply: str) -> None:
         """Say `CODE X.Y.Z text`; the enhanced code is left out where it is not offered."""
         if "ENHANCEDSTATUSCODES" not in self.extensions:
             reply = re.sub(r"^(\d{3}[ -])\d\.\d{1,3}\.\d{1,3} ", r"\1", reply)
@@ -172,14 +180,16 @@ class SmtpServer(Listener):
 
     # --- before a letter ----------------------------------------------------------------------------------------------
 
-    def _ehlo(self, session: _Session, argument: str) -> None:
+    def _ehlo(self, session: Session, argument: str) -> None:
         if not argument.strip():
-            raise _Refused("501 5.5.4 who are you?")
+            raise Refused("501 5.5.4 who are you?")
         session.forget()
         session.greeted = "EHLO"
         lines = [f"{self.hostname} greets {argument.strip()}"]
         lines += [
-            name for name in ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES") if name in self.extensions
+            name
+            for name in ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "DSN")
+            if name in self.extensions
         ]
         if "SIZE" in self.extensions:
             lines.append(f"SIZE {self.max_content_octets}")
@@ -192,58 +202,58 @@ class SmtpServer(Listener):
             self._say(session, f"250-{line}")
         self._say(session, f"250 {lines[-1]}")
 
-    def _helo(self, session: _Session, argument: str) -> None:
+    def _helo(self, session: Session, argument: str) -> None:
         if not argument.strip():
-            raise _Refused("501 5.5.4 who are you?")
+            raise Refused("501 5.5.4 who are you?")
         session.forget()
         session.greeted = "HELO"
         self._say(session, f"250 {self.hostname}")
 
-    def _offers_starttls(self, session: _Session) -> bool:
+    def _offers_starttls(self, session: Session) -> bool:
         return self.tls is not None and "STARTTLS" in self.extensions and not session.connection.is_encrypted
 
-    def _offers_auth(self, session: _Session) -> bool:
+    def _offers_auth(self, session: Session) -> bool:
         may = session.connection.is_encrypted or not self.needs_tls
         return bool(self.users) and "AUTH" in self.extensions and bool(self.mechanisms) and may
 
-    def _starttls(self, session: _Session, argument: str) -> None:
+    def _starttls(self, session: Session, argument: str) -> None:
         if argument.strip():
-            raise _Refused("501 5.5.4 STARTTLS takes nothing")
+            raise Refused("501 5.5.4 STARTTLS takes nothing")
         if not self._offers_starttls(session) or self.tls is None:
-            raise _Refused("503 5.5.1 no TLS here")
+            raise Refused("503 5.5.1 no TLS here")
         self._say(session, "220 2.0.0 begin TLS")
         session.connection.start_tls(self.tls)
         session.forget()
         session.greeted = ""  # RFC 3207 section 4.2: what was said before is forgotten
 
-    def _auth(self, session: _Session, argument: str) -> None:
+    def _auth(self, session: Session, argument: str) -> None:
         mechanism, _, initial = argument.partition(" ")
         if not self._offers_auth(session):
-            raise _Refused("530 5.7.0 STARTTLS first" if self.needs_tls else "502 5.5.1 no AUTH here")
+            raise Refused("530 5.7.0 STARTTLS first" if self.needs_tls else "502 5.5.1 no AUTH here")
         if session.connection.user is not None or session.sender is not None:
-            raise _Refused("503 5.5.1 not now")
+            raise Refused("503 5.5.1 not now")
         if mechanism.upper() not in self.mechanisms:
-            raise _Refused("504 5.5.4 no such mechanism here")
+            raise Refused("504 5.5.4 no such mechanism here")
         try:
             username, password = logins.ask(session.connection, mechanism, initial, b"334 ")
         except logins.LoginUnreadable as error:
-            raise _Refused(f"501 5.5.2 {error}") from error
+            raise Refused(f"501 5.5.2 {error}") from error
         if self.users.get(username) != password:
-            raise _Refused("535 5.7.8 wrong user or password")
+            raise Refused("535 5.7.8 wrong user or password")
         session.connection.user = username
         self._say(session, "235 2.7.0 welcome")
 
     # --- a letter -----------------------------------------------------------------------------------------------------
 
-    def _mail(self, session: _Session, argument: str) -> None:
+    def _mail(self, session: Session, argument: str) -> None:
         if not session.greeted:
-            raise _Refused("503 5.5.1 EHLO first")
+            raise Refused("503 5.5.1 EHLO first")
         if self.needs_tls and not session.connection.is_encrypted:
-            raise _Refused("530 5.7.0 STARTTLS first")
+            raise Refused("530 5.7.0 STARTTLS first")
         if self.needs_auth and session.connection.user is None:
-            raise _Refused("530 5.7.0 AUTH first")
+            raise Refused("530 5.7.0 AUTH first")
         if session.sender is not None:
-            raise _Refused("503 5.5.1 one letter at a time")
+            raise Refused("503 5.5.1 one letter at a time")
         sender, parameters = self._path(argument, "FROM:")
         self._check_parameters(sender, parameters)
         session.sender, session.parameters = sender, parameters
@@ -252,54 +262,56 @@ class SmtpServer(Listener):
     def _path(self, argument: str, keyword: str) -> tuple[str, dict[str, str]]:
         path = _PATH.match(argument[len(keyword) :].lstrip())
         if argument[: len(keyword)].upper() != keyword or path is None:
-            raise _Refused(f"501 5.5.4 {keyword}<address> is needed")
+            raise Refused(f"501 5.5.4 {keyword}<address> is needed")
         rest = argument[len(keyword) :].lstrip()[path.end() :].split()
         return path[1], {name.upper(): value for name, _, value in (word.partition("=") for word in rest)}
 
     def _check_parameters(self, sender: str, parameters: Mapping[str, str]) -> None:
         offered = {"SIZE": "SIZE", "BODY": "8BITMIME", "SMTPUTF8": "SMTPUTF8", "AUTH": "AUTH"}
+        offered |= {"RET": "DSN", "ENVID": "DSN"}
         for name in parameters:
             if name not in offered or offered[name] not in self.extensions:
-                raise _Refused(f"555 5.5.4 {name} is not offered")
+                raise Refused(f"555 5.5.4 {name} is not offered")
         if parameters.get("BODY", "7BIT").upper() not in {"7BIT", "8BITMIME"}:
-            raise _Refused("501 5.5.4 BODY is 7BIT or 8BITMIME")
+            raise Refused("501 5.5.4 BODY is 7BIT or 8BITMIME")
         size = parameters.get("SIZE", "0")
         if not (size.isascii() and size.isdigit() and len(size) <= 20):
-            raise _Refused("501 5.5.4 SIZE is a number")
+            raise Refused("501 5.5.4 SIZE is a number")
         if int(size) > self.max_content_octets:
-            raise _Refused("552 5.3.4 the letter is too big")
+            raise Refused("552 5.3.4 the letter is too big")
         if not sender.isascii() and "SMTPUTF8" not in parameters:
-            raise _Refused("553 5.6.7 that address needs SMTPUTF8")
+            raise Refused("553 5.6.7 that address needs SMTPUTF8")
 
-    def _rcpt(self, session: _Session, argument: str) -> None:
+    def _rcpt(self, session: Session, argument: str) -> None:
         if session.sender is None:
-            raise _Refused("503 5.5.1 MAIL first")
+            raise Refused("503 5.5.1 MAIL first")
         address, parameters = self._path(argument, "TO:")
-        if parameters:
-            raise _Refused("555 5.5.4 RCPT parameters are not offered")
+        if parameters and ("DSN" not in self.extensions or parameters.keys() - {"NOTIFY", "ORCPT"}):
+            raise Refused("555 5.5.4 RCPT parameters are not offered")
         if not address:
-            raise _Refused("501 5.1.3 an address is needed")
+            raise Refused("501 5.1.3 an address is needed")
         if not address.isascii() and "SMTPUTF8" not in session.parameters:
-            raise _Refused("553 5.6.7 that address needs SMTPUTF8")
+            raise Refused("553 5.6.7 that address needs SMTPUTF8")
         if len(session.recipients) >= self.max_recipients:
-            raise _Refused("452 4.5.3 enough recipients")
+            raise Refused("452 4.5.3 enough recipients")
         refusal = self.on_rcpt(address)
         if refusal is not None:
-            raise _Refused(refusal)
+            raise Refused(refusal)
         session.recipients.append(address)
+        session.notices.append(parameters)
         self._say(session, "250 2.1.5 recipient taken")
 
-    def _data(self, session: _Session, argument: str) -> None:
+    def _data(self, session: Session, argument: str) -> None:
         if argument.strip():
-            raise _Refused("501 5.5.4 DATA takes nothing")
+            raise Refused("501 5.5.4 DATA takes nothing")
         if session.sender is None:
-            raise _Refused("503 5.5.1 MAIL first")
+            raise Refused("503 5.5.1 MAIL first")
         if not session.recipients:
-            raise _Refused("554 5.5.1 no valid recipients")
+            raise Refused("554 5.5.1 no valid recipients")
         session.goes_on = True
         self._say(session, "354 go on, end with a dot")
 
-    def _take_letter(self, session: _Session) -> None:
+    def _take_letter(self, session: Session) -> None:
         """Read the content up to its final dot, then take or refuse it; the verbs here are CONTENT and `.`."""
         connection = session.connection
         if connection.size:
@@ -328,7 +340,7 @@ class SmtpServer(Listener):
             come = connection.size
             connection.receive()
 
-    def _file(self, session: _Session, content: bytes) -> None:
+    def _file(self, session: Session, content: bytes) -> None:
         if len(content) > self.max_content_octets:
             self._say(session, "552 5.3.4 the letter is too big")
             return
@@ -344,6 +356,7 @@ class SmtpServer(Listener):
             user=session.connection.user,
             encrypted=session.connection.is_encrypted,
             connection=session.connection.number,
+            notices=tuple(session.notices),
         )
         refusal = self.on_letter(letter)
         if refusal is not None:
@@ -351,21 +364,24 @@ class SmtpServer(Listener):
             return
         with self._arrival:
             self.received.append(letter)
-            self._say(session, f"250 2.0.0 taken as {len(self.received)}")
+            self._confirm(session, letter)
             self._arrival.notify_all()
+
+    def _confirm(self, session: Session, _letter: Received) -> None:
+        self._say(session, f"250 2.0.0 taken as {len(self.received)}")
 
     # --- any time -----------------------------------------------------------------------------------------------------
 
-    def _rset(self, session: _Session, _argument: str) -> None:
+    def _rset(self, session: Session, _argument: str) -> None:
         session.forget()
         self._say(session, "250 2.0.0 forgotten")
 
-    def _noop(self, session: _Session, _argument: str) -> None:
+    def _noop(self, session: Session, _argument: str) -> None:
         self._say(session, "250 2.0.0 still here")
 
-    def _vrfy(self, session: _Session, _argument: str) -> None:
+    def _vrfy(self, session: Session, _argument: str) -> None:
         self._say(session, "252 2.1.5 send and see")
 
-    def _quit(self, session: _Session, _argument: str) -> None:
+    def _quit(self, session: Session, _argument: str) -> None:
         self._say(session, "221 2.0.0 good bye")
         session.connection.end(Then.CLOSE)

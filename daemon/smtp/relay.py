@@ -206,7 +206,7 @@ class Relay:
 
         What ends the session is raised after all that is known was yielded: what wire raises, RelayRefused, AuthFailed, and what
         `before_end` and `parcels` raise. Then, and after 421 to a letter, `usable` is False. Of letters that were not yielded
-        nothing can have been accepted. InDoubt: the end has left, its reply was not seen.
+        nothing can have been accepted, whether `before_end` was called or not. InDoubt: the end has left, its reply was not seen.
         """
         self._ensure_usable()
         return Flight(self._dialogue, self._standing, parcels, before_end=before_end, window=window).run()
