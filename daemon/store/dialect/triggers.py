@@ -193,9 +193,24 @@ TRIGGERS: Final[dict[str, dict[str, str]]] = {
 }
 
 
+# A program's own role may drop rows without seeing the archive or the books that the triggers keep, and from a session
+# whose search path does not lead here. pg_temp stands last, so that no temporary table is taken for one of ours.
+_SEAL_POSTGRESQL: Final = """
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY[{}] LOOP
+    EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = %I, pg_temp', name, current_schema());
+  END LOOP;
+END $$""".strip().format(
+    ", ".join(f"'{what.removeprefix('function ')}'" for what in TRIGGERS[POSTGRESQL] if what.endswith("()"))
+)
+
+
 def create(kind: str) -> list[str]:
     """Give the statements that make all triggers of a database without them."""
-    return list(TRIGGERS[kind].values())
+    return [*TRIGGERS[kind].values(), *([_SEAL_POSTGRESQL] if kind == POSTGRESQL else [])]
 
 
 def drop(kind: str) -> list[str]:
