@@ -125,7 +125,7 @@ def _sqlite3(place: Place) -> list[str]:
         "-nullvalue",
         NULL,
         "-cmd",
-        ".timeout 5000",
+        ".timeout 60000",
         place.path,
     ]
 

@@ -97,6 +97,7 @@ def everywhere(payloads: list[str]) -> Iterator[tuple[str, Row]]:
 ROWS = [
     *everywhere(PAYLOADS),
     *everywhere(INJECTED),
+    *everywhere(["x" * 2000, "ü " * 30_000]),
     *[
         (column, Row({column: given}))
         for given in ADDRESSES

@@ -7,7 +7,7 @@ import java.util.*;
 class Drop {
     public static void main(String[] given) throws Exception {
         String url = given[0].equals("sqlite")
-            ? "jdbc:sqlite:" + given[1] + "?busy_timeout=5000"
+            ? "jdbc:sqlite:" + given[1] + "?busy_timeout=60000"
             : "jdbc:postgresql://" + given[1] + "/" + given[2] + "?user=postgres&sslmode=disable";
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.US_ASCII));
         try (Connection database = DriverManager.getConnection(url)) {

@@ -1,7 +1,7 @@
 // Node's client of the contract, on SQLite: see ../clients.py for what comes in and goes out.
 const { DatabaseSync } = require('node:sqlite');
 const db = new DatabaseSync(process.argv[3]);
-db.exec('PRAGMA busy_timeout = 5000');
+db.exec('PRAGMA busy_timeout = 60000');
 const value = (given) => {
   if (given === 'n') return null;
   const octets = Buffer.from(given.slice(1), 'hex');

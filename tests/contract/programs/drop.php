@@ -2,7 +2,7 @@
 // PHP's client of the contract: see ../clients.py for what comes in and goes out.
 [, $kind, $place, $name] = $argv;
 $dsn = $kind === 'sqlite' ? "sqlite:$place" : "pgsql:host=$place;dbname=$name;user=postgres";
-$db = new PDO($dsn, null, null, [PDO::ATTR_TIMEOUT => 5, PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
+$db = new PDO($dsn, null, null, [PDO::ATTR_TIMEOUT => 60, PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
 $types = ['s' => PDO::PARAM_STR, 'b' => PDO::PARAM_LOB, 'i' => PDO::PARAM_INT, 'n' => PDO::PARAM_NULL];
 while (($line = fgets(STDIN)) !== false) {
     $parameters = explode("\t", rtrim($line, "\n"));

@@ -9,7 +9,7 @@ my %options = (RaiseError => 1, PrintError => 0, AutoCommit => 1);
 my $db = $kind eq 'sqlite'
     ? DBI->connect("dbi:SQLite:dbname=$place", '', '', { %options, sqlite_unicode => 1 })
     : DBI->connect("dbi:Pg:host=$place;dbname=$name", 'postgres', '', \%options);
-$db->do('PRAGMA busy_timeout = 5000') if $kind eq 'sqlite';
+$db->do('PRAGMA busy_timeout = 60000') if $kind eq 'sqlite';
 my $octets = $kind eq 'sqlite' ? SQL_BLOB : { pg_type => 17 };    # DBD::Pg::PG_BYTEA
 while (my $line = <STDIN>) {
     chomp $line;

@@ -10,7 +10,7 @@ import psycopg
 def connect(kind: str, place: str, name: str) -> Any:
     """Open the database as a program would, each statement a transaction of its own."""
     if kind == "sqlite":
-        return sqlite3.connect(place, timeout=5, isolation_level=None)
+        return sqlite3.connect(place, timeout=60, isolation_level=None)
     return psycopg.connect(host=place, dbname=name, user="postgres", autocommit=True)
 
 
