@@ -112,7 +112,7 @@ def _has_null_return_path(fields: headers.Fields) -> bool:
     return any(_NULL.fullmatch(value) for value in fields.get("return-path", ()))
 
 
-def _is_automatic(fields: headers.Fields) -> bool:
+def is_automatic(fields: headers.Fields) -> bool:
     """Tell whether no person wrote it (RFC 3834 section 5, and what was before it). A list's own Precedence says nothing."""
     submitted = _word(fields, "auto-submitted")
     precedence = _word(fields, "precedence")
@@ -155,7 +155,7 @@ def read(raw: bytes) -> Report:
         fates, found = bounce.read(_text(own), subject, named)
         kind = Kind.REPORT if fates else Kind.UNCLEAR
         return known.report(kind, fates=fates, returned=(*found, *_returned(own)[0]))
-    if _is_automatic(fields):
+    if is_automatic(fields):
         return known.report(Kind.AUTOMATIC)
     return known.report(Kind.ANSWER if known.answers else Kind.OTHER)
 

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from typing import Final
 
 from daemon.errors import InputInvalid
-from daemon.mail import address, field, headers
+from daemon.mail import address, field, headers, report
 from daemon.mail.address import Mailbox
 from daemon.mail.defects import Notes
 from daemon.wire import lines
@@ -25,7 +25,6 @@ _OUR_ID: Final = re.compile(
     rb"^resent-message-id[ \t]*:\s*<[!-;=?-~]{1,255}\.%b@([!-;=?-~]{1,255})>" % HOUSE.encode(),
     re.IGNORECASE | re.MULTILINE,
 )
-_ANSWERED: Final = re.compile(rb"\s*auto-replied\b", re.IGNORECASE)  # RFC 3834 section 5
 _REPORT: Final = re.compile(rb"\s*multipart/report\b", re.IGNORECASE)
 
 
@@ -102,13 +101,15 @@ class Journey:
 
     @property
     def _is_report(self) -> bool:
-        return _REPORT.match(self._first(b"content-type")) is not None
+        """Whether it is about another message: a bounce, a receipt. Some are plain text, and say so by their sender alone."""
+        is_null = self._first(b"return-path").strip() == b"<>"
+        return is_null or _REPORT.match(self._first(b"content-type")) is not None
 
     @property
     def _is_automatic(self) -> bool:
-        """Whether a machine answers here: a bounce, a receipt, somebody's notice of absence."""
-        is_answer = _ANSWERED.match(self._first(b"auto-submitted")) is not None
-        return is_answer or self._is_report or self._first(b"return-path").strip() == b"<>"
+        """Whether no person wrote it."""
+        fields, _body = headers.read(self.source, 0, len(self.source), Notes())
+        return self._is_report or report.is_automatic(fields)
 
     def _first(self, name: bytes) -> bytes:
         return self._fields.get(name, [b""])[0]

@@ -14,7 +14,7 @@ from daemon import errors
 from daemon.store import archive
 from daemon.store.attempts import WENT
 from daemon.store.dialect import statements
-from daemon.store.schema import outbox, outbox_recipients, polls
+from daemon.store.schema import messages, outbox, outbox_recipients, polls
 
 
 def _row(tx: Connection) -> Insert:
@@ -48,13 +48,12 @@ def first_visit(conn: Connection, account: str) -> datetime:
 def source(conn: Connection, message: int) -> bytes:
     """Give the octets of a message, if they are those that came; InputInvalid says what is not as it should be."""
     where = f"forwards: message {message}"
-    try:
-        row = archive.get(conn, message)
-        octets = archive.source(conn, message)
-    except errors.NotFound as error:
-        raise errors.InputInvalid(f"{where} is not in the archive any more") from error
+    row = conn.execute(select(messages.c.retrieved, messages.c.sha256).where(messages.c.id == message)).one_or_none()
+    if row is None:
+        raise errors.InputInvalid(f"{where} is not in the archive any more")
     if row.retrieved != "whole":
         raise errors.InputInvalid(f"{where}: only its header section is in the archive; it stayed on the server")
+    octets = archive.sources(conn, [message])[message]
     if hashlib.sha256(octets).hexdigest() != row.sha256:
         raise errors.InputInvalid(f"{where} does not read back as it came; run `postroom db verify`")
     return octets

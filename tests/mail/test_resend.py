@@ -63,6 +63,8 @@ CIRCLES = [
     (REPORT, f"Final-Recipient: rfc822; {TARGET}\n", f"a report about mail to {TARGET}"),
     (f"Auto-Submitted: auto-replied (vacation)\nFrom: Anna <{TARGET}>\n", "I am away.", "an automatic answer"),
     (f"Return-Path: <>\nFrom: {TARGET}\n", "I am away.", "an automatic answer"),
+    (f"X-Autoreply: yes\nFrom: {TARGET}\n", "I am away.", "an automatic answer"),
+    ("Return-Path: <>\n", f"<{TARGET.upper()}>: no such user", f"a report about mail to {TARGET}"),
 ]
 # Another account of the house sends to this one; a report about an ordinary letter; a letter that the target's owner wrote.
 STRAIGHT = [
