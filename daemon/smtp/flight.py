@@ -43,10 +43,14 @@ class Chunks(StrEnum):
 
 @dataclass(slots=True)
 class Standing:
-    """What is known of a connection beyond what the relay said. letters: begun on it."""
+    """What is known of a connection beyond what the relay said. letters: begun on it.
+
+    is_begun: a chunk was refused, and the relay may still have that letter's sender and recipients: RSET comes before the next.
+    """
 
     chunks: Chunks
     letters: int = 0
+    is_begun: bool = False
 
 
 class Flight:
@@ -162,8 +166,9 @@ class Flight:
         letter.by_chunks = self._features.chunking and self._can_go_by_chunks(letter)
         self._standing.letters += 1
         # Behind a dot that was said after 354 nothing is left of a letter; behind chunks we do not know yet.
-        if self._session.state is not State.READY or (is_behind and letter.by_chunks):
+        if self._session.state is not State.READY or self._standing.is_begun or (is_behind and letter.by_chunks):
             self._say(letter, commands.Rset())
+            self._standing.is_begun = False
         return True
 
     def _can_go_by_chunks(self, letter: Transaction) -> bool:
@@ -276,6 +281,8 @@ class Flight:
                 self._failure = self._refused(f"RSET was refused: {reply}", reply)
         else:
             letter.take(command, reply, lmtp=self._session.is_lmtp)
+            if isinstance(command, commands.Bdat | commands.BdatLast) and not reply.is_positive:
+                self._standing.is_begun = True
             if letter.wants_login and self._failure is None:
                 self._failure = errors.AuthFailed(
                     f"{self._dialogue.peer}: it takes no mail without a login, or not with this one: {reply}"

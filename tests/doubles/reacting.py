@@ -21,6 +21,7 @@ from tests.doubles.drains import Drains, Rule, Visit
 from tests.doubles.scripted import PATIENCE_SECONDS, Scripted, server_context
 
 _CODE: Final = re.compile(rb"(\d\d\d)[ \r]")
+_SUBJECT: Final = re.compile(rb"^Subject: (\w+)\r$", re.MULTILINE)
 _ADDRESS: Final = re.compile(rb"<([^>]*)>")
 _ENDS: Final = frozenset({"CLOSE", "RESET", "HANG", "S-forever:"})
 
@@ -36,7 +37,7 @@ class _Client(Scripted):
         self._connection = connection
         self._relay = relay
         self._buffer, self._split, self.heard, self.bodies = b"", 0, [], []
-        self._said = b""
+        self._said = self._content = b""
         self._recipients: list[str] | None = None  # None: no MAIL yet
         connection.settimeout(PATIENCE_SECONDS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -77,7 +78,9 @@ class _Client(Scripted):
             case "STARTTLS":
                 self._react(shown, "220 2.0.0 begin", "STARTTLS")
             case "MAIL":
-                if self._react(shown, "250 2.1.0 ok") == 2:
+                nested = self._recipients is not None
+                self._content = b""
+                if self._react(shown, "503 5.5.1 one letter at a time" if nested else "250 2.1.0 ok") == 2:
                     self._recipients = []
             case "RCPT":
                 self._rcpt(line, shown)
@@ -107,8 +110,9 @@ class _Client(Scripted):
         if not self._buffer:
             self._receive()
         self._react("CONTENT")
-        while self._line() != b".":
-            pass
+        self._content = b""
+        while (line := self._line()) != b".":
+            self._content += line + b"\r\n"
         self._end_of_letter()
 
     def _chunk(self, line: bytes, shown: str) -> None:
@@ -118,11 +122,13 @@ class _Client(Scripted):
             self._react("CONTENT")
         while len(self._buffer) < octets:
             self._receive()
+        self._content += self._buffer[:octets]
         self._buffer = self._buffer[octets:]
-        is_refused = self._relay.has_rule(shown)
-        if not self._recipients or is_refused:
-            self._react(shown, "503 5.5.1 no valid recipients")
-            self._recipients = None  # RFC 3030 section 2: a refused chunk ends the letter
+        # What was begun stays begun when a chunk is refused, as with Exim: only RSET ends it.
+        if (steps := self._relay.steps(shown)) is not None:
+            self._react(shown, steps=steps)
+        elif not self._recipients:
+            self._play("S: 503 5.5.1 no valid recipients")
         elif words[-1] == b"LAST":
             self._end_of_letter()
         else:
@@ -134,7 +140,7 @@ class _Client(Scripted):
             ".", "250 2.0.0 taken" if recipients else "554 5.5.1 no valid recipients", for_=recipients
         )
         if is_taken == 2:
-            self._relay.take(recipients)
+            self._relay.take(recipients, self._content)
 
     def _receive(self) -> None:
         assert self._connection is not None
@@ -148,13 +154,13 @@ class _Client(Scripted):
 
     # --- reactions --------------------------------------------------------------------------------------------------
 
-    def _react(self, heard: str, *manners: str, for_: list[str] | None = None) -> int:
+    def _react(self, heard: str, *manners: str, for_: list[str] | None = None, steps: list[str] | None = None) -> int:
         """Do what a rule says, or what good manners say; return the class of the last reply, 0 without one.
 
-        for_: recipients of the letter that this is the end of.
+        for_: recipients of the letter that this is the end of.  steps: of a rule that is known already.
         """
         self._said = b""
-        steps = self._relay.steps(heard)
+        steps = self._relay.steps(heard) if steps is None else steps
         default = [one if one in {"CLOSE", "STARTTLS"} else f"S: {one}" for one in manners]
         for step in default if steps is None else steps:
             match step:
@@ -163,14 +169,14 @@ class _Client(Scripted):
                         self._play(one)
                 case "TAKEN":
                     assert for_
-                    self._relay.take(for_)
+                    self._relay.take(for_, self._content)
                 case "DROP":
                     self._buffer = b""
                 case _:
                     self._play(step)
             if step.split(" ")[0] in _ENDS:
                 if for_ and self._last_class == 2:
-                    self._relay.take(for_)
+                    self._relay.take(for_, self._content)
                 raise _Ended
         return self._last_class
 
@@ -196,6 +202,7 @@ class Reacting:
         """Nothing listens before `with`."""
         self.implicit_tls = server_context(*drains.names) if (drains.serves or drains.security) == "tls" else None
         self.taken: Counter[str] = Counter()
+        self._rows = drains.rows
         self.violations: list[str] = []
         self.connections = 0
         self._visit = Visit()
@@ -245,24 +252,21 @@ class Reacting:
     def steps(self, heard: str) -> list[str] | None:
         """Return what is done when this is heard; None: what good manners say."""
         with self._lock:
-            rule = self._rule(heard, count=True)
+            rule = self._rule(heard)
         return None if rule is None else rule.steps
 
-    def has_rule(self, heard: str) -> bool:
-        """Tell whether there is a rule for this."""
-        with self._lock:
-            return self._rule(heard, count=False) is not None
-
-    def take(self, recipients: list[str]) -> None:
-        """Note that the relay has a letter for them."""
+    def take(self, recipients: list[str], content: bytes) -> None:
+        """Note that the relay has a letter for them; its subject says for whom it was meant."""
+        subject = _SUBJECT.search(content)
+        meant = self._rows[subject[1].decode()] if subject else ""
         with self._lock:
             self.taken.update(recipients)
+            self.violations += [f"{to} got a letter for {meant}" for to in recipients if to not in meant.split(", ")]
 
-    def _rule(self, heard: str, *, count: bool) -> Rule | None:
+    def _rule(self, heard: str) -> Rule | None:
         fitting = [one for one in self._visit.rules if heard.startswith(one.heard)]
-        if count:
-            for one in fitting:
-                self._heard[id(one)] += 1
+        for one in fitting:
+            self._heard[id(one)] += 1
         fitting = [one for one in fitting if one.nth in {0, self._heard[id(one)]}]
         return max(fitting, key=lambda one: (len(one.heard), one.nth), default=None)
 
