@@ -166,6 +166,21 @@ def test_nothing_leaves_but_letters_and_every_row_says_what_became_of_it(context
         ensure_harmless(letter)
 
 
+def test_an_empty_text_is_as_good_as_none(context: Context, server: SmtpServer) -> None:
+    """As forms and PHP give it; an empty account, key, time or raw is refused (test_rules.py)."""
+    empty: dict[str, object] = dict.fromkeys(("cc", "bcc", "sender", "reply_to", "body", "html", "message_id"), "")
+    shown = Attachment(filename="a.txt", content_type="text/plain", content=b"", content_id="")
+    assert put(context.database, Row(empty, (shown,))) is not None
+    drain.drain(house.sending(server.port), context)
+    (letter,) = server.received
+    mail = message_from_bytes(letter.content, policy=policy.default)
+    assert ("anna@example.org", (BOB,)) == (letter.sender, letter.recipients)
+    assert ("anna@example.org", None, None) == (mail["From"], mail["Cc"], mail["Reply-To"])
+    assert re.fullmatch(r"<[^<>]+@example\.org>", mail["Message-ID"])
+    assert ["", ""] == [part.get_content().strip() for part in mail.walk() if not part.is_multipart()]
+    assert "content-id" not in letter.content.decode().lower()
+
+
 # --- what only SQLite can hold ----------------------------------------------------------------------------------------
 
 COLUMNS = ["recipients", "cc", "bcc", "sender", "reply_to", "subject", "body", "html", "message_id", "headers"]
