@@ -25,7 +25,7 @@ from daemon.store import archive, keys, reports, suppression
 from daemon.store.database import Transaction
 from daemon.store.reports import Row, Word
 
-MESSAGES_A_TRANSACTION: Final = 50
+MESSAGES_A_TRANSACTION: Final = 20  # written at once: some 50 ms, so that other writers hardly wait
 
 STATUSES: Final = {
     "failed": "bounced",  # for good, whatever class its status has: a relay that gives up after days says 4.x.x
@@ -104,6 +104,7 @@ class _Batch:
     def __init__(self, tx: Transaction, now: datetime, suppressing: Collection[str]) -> None:
         self._tx, self._now, self._suppressing = tx, now, suppressing
         self._key = keys.return_path(tx)
+        self._rows: dict[int, Row] = {}  # locked by now: a row of ten thousand recipients may have as many reports
         self.news: list[tuple[int, Row, Word]] = []
         self.suppressed: list[str] = []
         self.postponed = 0
@@ -127,14 +128,16 @@ class _Batch:
         envelope = self._envelope(one)
         by_id = reports.rows_of(self._tx, [key for key in (one.message_id, *one.returned, *one.answers) if key])
         wanted = {key for ids in by_id.values() for key in ids} | set(marked) | ({envelope} if envelope else set())
-        rows = reports.lock(self._tx, wanted)
+        self._rows |= reports.lock(self._tx, wanted - self._rows.keys())
+        rows = {key: self._rows[key] for key in wanted if key in self._rows}
         if any(row.status == "sending" for row in rows.values()):
             return False
         copied = [rows[key] for key in by_id.get(one.message_id or "", ()) if rows[key].copies_from is not None]
         if copied:  # our own letter; what it answers is not for it to say
             for row in copied:
                 if row.copies_from is not None and row.copies_from <= archived_at:
-                    self._record(message, row, [(Word(address=to, status="sent"), None) for to in row.in_doubt])
+                    taken = reports.in_doubt(self._tx, row.id)
+                    self._record(message, row, [(Word(address=to, status="sent"), None) for to in taken])
             return True
         if marked:
             for key in set(marked) & set(rows):

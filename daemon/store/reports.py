@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 
 from daemon.mail import address as addresses
 from daemon.mail.message import Parsed
-from daemon.store.attempts import status_for, statuses_of
+from daemon.store.attempts import status_for
 from daemon.store.dialect import statements, texts
 from daemon.store.schema import accounts, match_queue, messages, outbox, outbox_attempts, outbox_recipients
 
@@ -52,7 +52,6 @@ class Row:
     status: str
     senders: frozenset[str]
     recipients: Mapping[str, str]
-    in_doubt: tuple[str, ...]
     copies_from: datetime | None
 
 
@@ -125,7 +124,7 @@ def lock(tx: Connection, ids: Iterable[int]) -> dict[int, Row]:
     query = select(t.id, t.account, t.status, t.sender, t.forwards).where(t.id.in_(sorted(ids))).order_by(t.id)
     found: dict[int, Row] = {}
     for row in tx.execute(statements.for_update(tx, query)).all():
-        recipients = tx.execute(select(r.address, r.status).where(r.outbox_id == row.id).order_by(r.address)).all()
+        recipients = tx.execute(select(r.address).where(r.outbox_id == row.id).order_by(r.address)).scalars()
         began_at = tx.execute(select(func.min(a.started_at)).where(a.outbox_id == row.id)).scalar()
         account = tx.execute(select(accounts.c.address).where(accounts.c.name == row.account)).scalar()
         found[row.id] = Row(
@@ -133,11 +132,17 @@ def lock(tx: Connection, ids: Iterable[int]) -> dict[int, Row]:
             account=row.account,
             status=row.status,
             senders=frozenset(map(addresses.folded, filter(None, (account, _addr_spec(row.sender))))),
-            recipients={addresses.folded(one.address): one.address for one in recipients},
-            in_doubt=tuple(one.address for one in recipients if one.status == "in_doubt"),
+            recipients={addresses.folded(one): one for one in recipients},
             copies_from=began_at if row.forwards is None else None,
         )
     return found
+
+
+def in_doubt(conn: Connection, outbox_id: int) -> list[str]:
+    """Give the recipients of whom nobody knows whether the relay took the letter."""
+    r = outbox_recipients.c
+    its = select(r.address).where(r.outbox_id == outbox_id, r.status == "in_doubt")
+    return list(conn.execute(its.order_by(r.address)).scalars())
 
 
 def _addr_spec(sender: str | None) -> str:
@@ -179,7 +184,7 @@ def _settle(tx: Connection, outbox_id: int, now: datetime) -> None:
     row = tx.execute(select(t.status, t.on_doubt, t.sent_at).where(t.id == outbox_id)).one()
     values: dict[str, Any] = {"updated_at": now}
     if row.status in _ENDED:
-        values["status"] = status = status_for(statuses_of(tx, outbox_id), row.on_doubt)
+        values["status"] = status = status_for(_statuses(tx, outbox_id), row.on_doubt)
         if status not in {"in_doubt", "deferred"}:
             values["next_attempt_at"] = None
         if status in {"sent", "partial"}:
@@ -191,6 +196,12 @@ def _settle(tx: Connection, outbox_id: int, now: datetime) -> None:
             first = tx.execute(bounced.order_by(r.reported_at.desc(), r.address).limit(1)).first()
             values["last_error"] = None if first is None else _bounced(*first)
     tx.execute(update(outbox).where(t.id == outbox_id).values(**values))
+
+
+def _statuses(tx: Connection, outbox_id: int) -> list[str]:
+    """Give the statuses that there are: of ten thousand recipients, a few words."""
+    r = outbox_recipients.c
+    return list(tx.execute(select(r.status).where(r.outbox_id == outbox_id).distinct()).scalars())
 
 
 def _bounced(address: str, code: int | None, enhanced: str | None, reply: str | None) -> str:
