@@ -6,6 +6,7 @@ far as the address and the reply code are not words. Linear, capped; raises noth
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from daemon.mail.delivery_status import Fate, diagnosed
@@ -61,6 +62,23 @@ def read(text: str, subject: str, failed_recipients: str = "") -> tuple[tuple[Fa
     if not fates:
         fates = {one: _fate(one, action, _said_anywhere(words)) for one in _ANY_ADDRESS.findall(words)[:MAX_ADDRESSES]}
     return tuple(fates.values()) or (_fate("", action, _said_anywhere(words)),), found
+
+
+def completed(fates: tuple[Fate, ...], text: str) -> tuple[Fate, ...]:
+    """Give the fates with the words that the text has for those that have none: Exim writes its own in there alone."""
+    if all(one.diagnostic for one in fates):
+        return fates
+    said = {address.lower(): words for address, words in _entries(text[:MAX_CHARACTERS])}
+    return tuple(one if one.diagnostic else _completed(one, said) for one in fates)
+
+
+def _completed(fate: Fate, said: dict[str, str]) -> Fate:
+    words = next((said[one.lower()] for one in fate.recipients if one.lower() in said), "")
+    code, status, diagnostic = diagnosed(words)
+    is_vague = not fate.status or (fate.status.endswith(".0.0") and status[:1] == fate.status[:1])
+    return replace(
+        fate, code=fate.code or code, status=status if is_vague and status else fate.status, diagnostic=diagnostic
+    )
 
 
 def _action(words: str, *, named: bool) -> str | None:

@@ -197,6 +197,7 @@ def _structured(own: list[mime.Part], known: _Known) -> Report | None:
         fates = delivery_status.fates(blocks) if kind is Kind.REPORT else _arrived(kind, blocks)
         if not fates:
             continue
+        fates = bounce.completed(fates, _text(own))
         ids, paths = _returned(own)
         original = [block.get(f"{x}original-message-id", "").strip("<> ") for block in blocks for x in ("", "x-")]
         senders = [block.get(name, "") for block in blocks for name in ("x-postfix-sender", "original-mail-from")]

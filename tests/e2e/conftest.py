@@ -10,9 +10,11 @@ from tests.e2e.real_house import House
 from tests.servers import certificates as making
 from tests.servers import child
 from tests.servers import dovecot as dovecot_server
+from tests.servers import exim as exim_server
 from tests.servers import postfix as postfix_server
 from tests.servers.certificates import Certificates
 from tests.servers.dovecot import Dovecot
+from tests.servers.exim import Exim
 from tests.servers.postfix import Postfix
 
 
@@ -34,6 +36,13 @@ def dovecot(certificates: Certificates) -> Iterator[Dovecot]:
 def postfix(certificates: Certificates, dovecot: Dovecot) -> Iterator[Postfix]:
     child.need(postfix_server.why_not())
     with Postfix(certificates, dovecot.auth_socket) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def exim() -> Iterator[Exim]:
+    child.need(exim_server.why_not())
+    with Exim() as server:
         yield server
 
 

@@ -9,21 +9,12 @@ import pytest
 from tests import corpus
 from tests.e2e.real_house import House
 from tests.e2e.test_postfix import NO_LETTERS, insert, is_whole, statuses
-from tests.servers import child
-from tests.servers import exim as exim_server
 from tests.servers.aiosmtpd_relay import AiosmtpdRelay
 from tests.servers.certificates import Certificates
 from tests.servers.exim import Exim
 from tests.servers.postfix import SIZE_LIMIT_OCTETS
 
 Server = Exim | AiosmtpdRelay
-
-
-@pytest.fixture(scope="session")
-def exim() -> Iterator[Exim]:
-    child.need(exim_server.why_not())
-    with Exim() as server:
-        yield server
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from daemon.mail import report as envelopes
 from daemon.store import keys
 from tests.e2e.real_house import House
 from tests.servers.dovecot import Dovecot
+from tests.servers.exim import Exim
 from tests.servers.postfix import Delivered, Postfix
 
 pytestmark = pytest.mark.servers
@@ -63,6 +64,18 @@ def test_a_bounce_of_an_unknown_user_comes_back_to_its_row(
     assert ("sent", f"gone@example.net: bounced: 5.1.1 {gone[4]}") == (verdict["status"], verdict["last_error"])
     (suppressed,) = office.rows("SELECT address, suppressed_by FROM suppressions WHERE report IS NOT NULL")
     assert ("gone@example.net", "bounce") == (suppressed["address"], suppressed["suppressed_by"])
+
+
+def test_a_bounce_by_exim_comes_back_to_its_row(office: House, exim: Exim, dovecot: Dovecot, user: str) -> None:
+    """Its fields say 5.0.0 and no more; its words are in the text alone."""
+    office.with_smtp(exim.port, "plaintext", suppress_bounces="on")
+    good, sender = f"stays-{office.database.kind}@example.net", f"bounced-{office.database.kind}@example.org"
+    row = send(office, sender, f"gone@example.net, {good}")
+    (report,) = exim.delivered(1, to=sender)
+    fetch(office, dovecot, user, report)
+    gone, stays = recipients(office, row)
+    assert ("gone@example.net", "bounced", None, "5.1.1", "no such mailbox here") == gone
+    assert (good, "sent") == stays[:2]
 
 
 def test_a_report_of_delivery_is_known_by_its_envelope_id(

@@ -35,6 +35,7 @@ SAID = {
     "postfix_relayed": (Kind.REPORT, "relayed", "2.0.0", 250, "Ok: queued as 1F00B9"),
     "postfix_alias": (Kind.REPORT, "failed", "5.2.2", 552, "Mailbox full"),
     "exim_dsn": (Kind.REPORT, "failed", "5.1.1", 550, "User unknown"),
+    "exim_own_words": (Kind.REPORT, "failed", "5.1.1", None, "no such mailbox here"),
     "exim_text": (Kind.REPORT, "failed", "5.1.1", 550, "Recipient address rejected: User unknown"),
     "exim_warning": (Kind.REPORT, "delayed", "4.2.0", 450, "Greylisted"),
     "qmail": (Kind.REPORT, "failed", "5.1.1", None, "Sorry, no mailbox here by that name. (#5.1.1)"),

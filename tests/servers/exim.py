@@ -1,7 +1,8 @@
 """A real Exim on loopback that delivers into one Maildir and nowhere else: PIPELINING, CHUNKING, SIZE, SMTPUTF8.
 
 Debian's package can't be installed beside Postfix: `.ci/exim` unpacks it into .cache/exim. It runs from there as an unprivileged
-user, and takes that user for its own by libnss-wrapper. Every recipient of DOMAINS is taken, except those of tests/servers/postfix.py.
+user, and takes that user for its own by libnss-wrapper. Every recipient of DOMAINS is taken, except those of tests/servers/postfix.py;
+gone@example.net is taken, and bounces.
 """
 
 import grp
@@ -17,6 +18,7 @@ from tests.servers import child
 from tests.servers.postfix import (
     DELIVERY_SECONDS,
     DOMAINS,
+    GONE_LOCAL,
     LATER_LOCAL,
     OWNER,
     REFUSED_LOCAL,
@@ -56,6 +58,11 @@ rcpt:
   accept domains = +ours
   deny message = 5.7.1 nothing leaves this machine
 begin routers
+gone:
+  driver = redirect
+  local_parts = {gone}
+  allow_fail
+  data = :fail: 5.1.1 no such mailbox here
 all:
   driver = accept
   transport = maildir
@@ -98,6 +105,7 @@ class Exim:
             "size_limit": SIZE_LIMIT_OCTETS,
             "refused": REFUSED_LOCAL,
             "later": LATER_LOCAL,
+            "gone": GONE_LOCAL,
             "uid": user.pw_uid,
             "gid": user.pw_gid,
         }
