@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from daemon import errors
-from daemon.mail import address
+from daemon.mail import address, downgrade
 from daemon.mail.envelope import Parcel
 from daemon.smtp import command as commands
 from daemon.smtp.command import Command
@@ -83,17 +83,18 @@ class Transaction:
         if not named:
             return []
         octets = len(self.normal) if features.has_size else None
-        return [commands.Mail(sender, octets, parcel.eight_bit, parcel.smtputf8, notice), *named]
+        return [commands.Mail(sender, octets, parcel.eight_bit and features.eight_bit, parcel.smtputf8, notice), *named]
 
     def _sender(self, features: Features) -> str:
         """Return the sender as it is written; InputInvalid where the relay can't take this letter at all."""
-        parcel, most, octets = self.parcel, features.max_octets, len(self.normal)
-        if most is not None and octets > most:
-            raise errors.InputInvalid(f"the letter has {octets} octets, and the relay takes {most} at most (SIZE)")
+        parcel, most = self.parcel, features.max_octets
         if parcel.smtputf8 and not features.smtputf8:
             raise errors.InputInvalid("an address is not ASCII before its @, and the relay offers no SMTPUTF8")
         if parcel.eight_bit and not features.eight_bit:
-            raise errors.InputInvalid("the letter has 8-bit octets, and the relay offers no 8BITMIME")
+            self.normal = downgrade.seven_bit(self.normal)
+        octets = len(self.normal)
+        if most is not None and octets > most:
+            raise errors.InputInvalid(f"the letter has {octets} octets, and the relay takes {most} at most (SIZE)")
         try:
             return _writable(parcel.envelope.sender, smtputf8=parcel.smtputf8) if parcel.envelope.sender else ""
         except errors.InputInvalid as error:

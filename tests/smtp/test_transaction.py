@@ -129,7 +129,7 @@ def test_parameters_say_what_the_letter_needs(server: SmtpServer, connect: Conne
 # --- what the relay can't do ------------------------------------------------------------------------------------------
 
 UNABLE: list[tuple[str, dict[str, Any], str]] = [
-    ("8BITMIME", {"eightbit": True}, "offers no 8BITMIME"),
+    ("8BITMIME", {"eightbit": True, "content": b"DKIM-Signature: v=1\r\n\r\n\xfc\r\n"}, "no 8BITMIME"),
     ("SMTPUTF8", {"smtputf8": True}, "offers no SMTPUTF8"),
 ]
 
@@ -145,6 +145,17 @@ def test_what_the_relay_can_not_carry_fails_without_asking(
     assert reason in words(outcomes[BOB])
     assert ["EHLO us.example"] == server.commands
     assert [Sent] * 3 == kinds(send(relay)), "the next letter goes"
+
+
+def test_eight_bits_are_encoded_for_a_relay_that_does_not_take_them(server: SmtpServer, connect: Connect) -> None:
+    server.extensions.discard("8BITMIME")
+    content = "Subject: x\r\n\r\nGrüße\r\n".encode()
+    assert [Sent] * 3 == kinds(send(connect(server.port), content=content, eightbit=True))
+    (letter,) = server.received
+    encoded = (
+        b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=C3=BC=C3=9Fe\r\n"
+    )
+    assert (encoded, {"SIZE": str(len(encoded))}) == (letter.content, letter.parameters)
 
 
 def test_a_letter_that_is_too_large_fails_without_asking(server: SmtpServer, connect: Connect) -> None:
