@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from email import header
 from email.errors import HeaderParseError
 from encodings import idna
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from daemon.errors import InputInvalid
@@ -24,6 +25,7 @@ MAX_NAME_CHARACTERS: Final = 1000  # a display name longer than that is no name
 MAX_LIST_CHARACTERS: Final = 1_000_000  # one column; about 30,000 addresses
 MAX_LABEL_OCTETS: Final = 63  # RFC 1035 section 2.3.4
 MAX_COMMENT_DEPTH: Final = 20  # comments nest; nobody writes more than two
+KNOWN_DOMAINS: Final = 256  # checked and remembered: most letters go to a few
 SHOWN_CHARACTERS: Final = 60  # of a bad piece, in the message about it
 
 _ATEXT: Final = r"A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\u0080-\U0010ffff"  # RFC 5322 section 3.2.3 and RFC 6532 section 3.2
@@ -113,6 +115,7 @@ def folded(address: str) -> str:
         return address.strip().lower()
 
 
+@lru_cache(KNOWN_DOMAINS)
 def ascii_domain(domain: str) -> str:
     """Return a domain with its international labels as A-labels; an address literal stays as it is."""
     if domain.startswith("["):

@@ -62,6 +62,7 @@ class Dialogue:
         self.answers: deque[Answer] = deque()
         self.queued = self.left = 0
         self._out = bytearray()
+        self.looked_at = 0.0  # a value of time.monotonic
         self._moved_at = 0.0  # when the last whole reply came, or the last octets left
         self._scrubbed: list[str] = []
 
@@ -120,6 +121,7 @@ class Dialogue:
         """Take in what has come, without waiting."""
         if self.is_closed:
             return
+        self.looked_at = time.monotonic()
         octets = self.stream.look()
         if octets:
             try:

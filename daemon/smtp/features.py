@@ -20,6 +20,13 @@ class Features:
     """Service extensions: keyword in capitals -> its parameters. Empty after HELO."""
 
     offered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    max_octets: int | None = field(init=False)  # the largest letter taken (RFC 1870 section 4: 0 means any)
+
+    def __post_init__(self) -> None:
+        """Read what every letter asks for."""
+        digits = next(iter(self.offered.get("SIZE", ())), "")
+        octets = int(digits) if re.fullmatch(rf"[0-9]{{1,{MAX_SIZE_DIGITS}}}", digits) else 0
+        object.__setattr__(self, "max_octets", octets or None)
 
     @classmethod
     def of(cls, lines: Sequence[str]) -> "Features":
@@ -65,12 +72,6 @@ class Features:
     def has_size(self) -> bool:
         """MAIL may say how large the letter is (RFC 1870)."""
         return "SIZE" in self.offered
-
-    @property
-    def max_octets(self) -> int | None:
-        """The largest letter taken, None where none is named (RFC 1870 section 4: 0 means the same)."""
-        digits = next(iter(self.offered.get("SIZE", ())), "")
-        return (int(digits) or None) if re.fullmatch(rf"[0-9]{{1,{MAX_SIZE_DIGITS}}}", digits) else None
 
     @property
     def chunking(self) -> bool:

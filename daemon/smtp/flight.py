@@ -10,6 +10,7 @@ What ends a letter is said only after `before_end` has returned. When the connec
 in doubt; the one on the line that was begun is deferred (it may be what the relay can't bear); the others are not spoken of.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
@@ -28,6 +29,7 @@ from daemon.smtp.session import Answer, State
 from daemon.smtp.transaction import GROUP_COMMANDS, PIECE_OCTETS, Transaction
 from daemon.smtp.window import Window
 
+LOOK_SECONDS: Final = 0.001  # what the relay said is looked for again before each send, but not so soon
 END_PATIENCE: Final = 10  # timeouts waited for the reply to a letter's end: 10 minutes, RFC 5321 section 4.5.3.2.6
 
 Carried = tuple[Parcel, dict[str, Outcome]]
@@ -70,6 +72,7 @@ class Flight:
         self._session = dialogue.session
         self._features = dialogue.session.features
         self._standing = standing
+        self._most_letters = self._features.limit(MAILMAX)
         self._window = Window(parcels, self._features, most=window)
         self._before_end = before_end
         self._in_lockstep = window < 2 or not self._features.pipelining
@@ -109,9 +112,9 @@ class Flight:
         """Take parcels into the window; True when some came."""
         if self._failure is not None or self._dialogue.is_closed:
             return False
-        most, allowed = self._features.limit(MAILMAX), None
-        if most is not None:
-            allowed = max(0, most - self._standing.letters - len(self._window.ahead))
+        allowed = None
+        if self._most_letters is not None:
+            allowed = max(0, self._most_letters - self._standing.letters - len(self._window.ahead))
         try:
             return self._window.take(allowed)
         except errors.PostroomError as error:
@@ -122,18 +125,21 @@ class Flight:
 
     def _speak(self) -> None:
         """Say all that may be said now, as far as the socket takes it."""
-        dialogue = self._dialogue
-        while dialogue.unsent < PIECE_OCTETS and self._say_next():
-            if dialogue.unsent >= PIECE_OCTETS:
+        while self._say_next():
+            if self._dialogue.unsent >= PIECE_OCTETS:
                 self._push()
+                if self._dialogue.unsent >= PIECE_OCTETS:
+                    return
         self._push()
 
     def _push(self) -> None:
         """Look, then send: what the relay says meanwhile may forbid it."""
-        if self._dialogue.unsent:
-            self._dialogue.look()
-            self._take_answers()
-            self._dialogue.push()
+        dialogue = self._dialogue
+        if dialogue.unsent:
+            if time.monotonic() - dialogue.looked_at > LOOK_SECONDS:
+                dialogue.look()
+                self._take_answers()
+            dialogue.push()
 
     def _say_next(self) -> bool:
         """Say one more thing, or see that one was said for the last time; False when replies must come first."""
@@ -169,7 +175,9 @@ class Flight:
         if self._session.state is not State.READY or self._standing.is_begun or (is_behind and letter.by_chunks):
             self._say(letter, commands.Rset())
             self._standing.is_begun = False
-        return True
+            if self._in_lockstep:
+                return True
+        return self._say_envelope(letter)
 
     def _can_go_by_chunks(self, letter: Transaction) -> bool:
         chunks = self._standing.chunks
