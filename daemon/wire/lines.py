@@ -129,8 +129,8 @@ def normalised(octets: bytes) -> bytes:
 
 def stuff(octets: bytes) -> bytes:
     """Return content ready for DATA: normalised, leading dots doubled, ending in CRLF, without the terminator."""
-    stuffed = normalised(octets).replace(b"\r\n.", b"\r\n..")
-    return b"." + stuffed if stuffed.startswith(b".") else stuffed
+    normal = normalised(octets)
+    return b"".join(stuffed_pieces(normal, len(normal)))
 
 
 def stuffed_pieces(normal: bytes, most_octets: int) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ A dialogue is text, one step a line (empty lines and `#` comments are nothing):
     C: USER anna            expect this line
     C-any:                  expect a line, whatever it is
     C-body:                 expect lines up to a lone dot (SMTP's DATA); kept in `bodies`
+    C-chunk: 25 LAST        expect a BDAT with these words, and its octets (without words: whatever it is); kept in `bodies`
     C-end:                  expect that the client closes the connection
     PAUSE 0.2               wait so many seconds
     HANG                    say nothing until the client goes away
@@ -161,6 +162,8 @@ class Scripted:
                 self._line()
             case "C-body:":
                 self._body()
+            case "C-chunk:":
+                self._expect_chunk(rest)
             case "HANG":
                 while self._connection.recv(65536):
                     pass
@@ -215,3 +218,15 @@ class Scripted:
         while (line := self._line()) != b".":
             lines.append(line + b"\r\n")
         self.bodies.append(b"".join(lines))
+
+    def _expect_chunk(self, words: str) -> None:
+        assert self._connection is not None
+        line = self._line().decode()
+        assert line.startswith(f"BDAT {words}"), f"expected BDAT {words}, heard {line!r}"
+        count = int(line.split()[1])
+        while len(self._buffer) < count:
+            octets = self._connection.recv(65536)
+            assert octets, "the client is gone in the middle of a chunk"
+            self._buffer += octets
+        self.bodies.append(self._buffer[:count])
+        self._buffer = self._buffer[count:]

@@ -375,6 +375,72 @@ def test_a_long_line_within_the_cap_is_fine() -> None:
     assert 1 == len(answers(session.receive(line)))
 
 
+# --- letters behind each other ----------------------------------------------------------------------------------------
+
+FLIGHTS: dict[str, tuple[bool, list[Command], bytes, list[tuple[str, int]]]] = {
+    "a dot and the next envelope": (
+        False,
+        [commands.FinalDot(), commands.Mail("a@b"), commands.Rcpt("c@d"), commands.Data()],
+        b"250 taken\r\n250-ok\r\n250 ok\r\n550 no\r\n554 nobody\r\n",
+        [("FinalDot", 250), ("Mail", 250), ("Rcpt", 550), ("Data", 554)],
+    ),
+    "chunks": (
+        False,
+        [commands.FinalDot(), *([*ENVELOPE[:2], commands.Bdat(b"x"), commands.BdatLast(b"y"), commands.Rset()] * 2)],
+        b"451 no\r\n" + b"250 ok\r\n250 ok\r\n250 ok\r\n250-taken\r\n250 now\r\n250 reset\r\n" * 2,
+        [
+            ("FinalDot", 451),
+            *[(name, 250) for _ in range(2) for name in ("Mail", "Rcpt", "Bdat", "BdatLast", "Rset")],
+        ],
+    ),
+    "LMTP": (
+        True,
+        [commands.FinalDot(), *ENVELOPE[:3], commands.BdatLast(b"y"), *ENVELOPE[:2], commands.BdatLast(b"z")],
+        b"250 taken\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 one\r\n452 two\r\n250 ok\r\n550 no\r\n503 nobody\r\n",
+        [
+            *[("FinalDot", 250), ("Mail", 250), ("Rcpt", 250), ("Rcpt", 250), ("BdatLast", 250), ("BdatLast", 452)],
+            *[("Mail", 250), ("Rcpt", 550), ("BdatLast", 503)],
+        ],
+    ),
+}
+
+
+def flight(lmtp: bool, given: list[Command]) -> Session:  # noqa: FBT001 -- a column of the table
+    session = Session(lmtp=lmtp)
+    session.receive(GREETED)
+    session.send(commands.Lhlo("us") if lmtp else commands.Ehlo("us"))
+    session.receive(EHLO)
+    for command, reply in [(ENVELOPE[0], b"250 ok\r\n"), (ENVELOPE[1], b"250 ok\r\n"), (ENVELOPE[3], b"354 go\r\n")]:
+        session.send(command)
+        session.receive(reply)
+    for command in given:
+        session.send(command)
+    return session
+
+
+@settings(max_examples=30)
+@given(st.data())
+@pytest.mark.parametrize("name", FLIGHTS)
+def test_replies_find_their_commands_however_they_are_cut(name: str, data: st.DataObject) -> None:
+    lmtp, said, wire, expected = FLIGHTS[name]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
+    pieces = [wire[start:end] for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
+    session = flight(lmtp, said)
+    events, fault = heard_in_pieces(session, pieces)
+    assert ("", False) == (fault, session.awaits_reply)
+    assert expected == [(type(one.command).__name__, one.reply.code) for one in answers(events)]
+
+
+def test_chunks_are_counted_and_never_shown() -> None:
+    for command, line in (
+        (commands.Bdat(b".secret\r\n"), b"BDAT 9"),
+        (commands.BdatLast(b".secret\r\n"), b"BDAT 9 LAST"),
+    ):
+        assert line + b"\r\n.secret\r\n" == command.wire
+        assert line.decode() == command.shown
+        assert "secret" not in repr(command)
+
+
 # --- TLS --------------------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from daemon import errors
-from daemon.wire.lines import BodyReader, LineReader, normalised, stuff, unstuff
+from daemon.wire.lines import BodyReader, LineReader, normalised, stuff, stuffed_pieces, unstuff
 
 MEAL = st.lists(st.sampled_from([b"\r\n", b"\r\n.", b".", b"a", b"\r", b"\n", b"..", b"\x00\xff"]), max_size=12).map(
     b"".join
@@ -92,3 +92,9 @@ def test_stuffed_content_is_safe_and_comes_back(octets: bytes) -> None:
     assert not stuffed.startswith(b".\r\n")
     assert b"\r\n.\r\n" not in stuffed
     assert stuffed.count(b"\r") == stuffed.count(b"\n") == stuffed.count(b"\r\n")
+
+
+@given(st.text(".\r\nx", max_size=60).map(str.encode), st.integers(1, 9))
+def test_content_stuffed_in_pieces_is_content_stuffed(octets: bytes, most: int) -> None:
+    normal = normalised(octets)
+    assert stuff(octets) == b"".join(stuffed_pieces(normal, most)) == b"".join(stuffed_pieces(normal, 1000))
