@@ -363,6 +363,7 @@ def test_out_of_step_between_two_letters_is_the_end(mta: Mta, connect: Connect, 
 
 
 def test_a_caller_that_leaves_early_leaves_a_dead_line(mta: Mta, connect: Connect) -> None:
+    mta.answers["BDAT"] = lambda seen: Answer(keep=0, then=Then.STALL) if seen.nth == 4 else None
     relay = connect(mta.port)
     carried = relay.carry((parcel(key) for key in range(9)), before_end=lambda _: None, window=4)
     next(carried)
