@@ -6,8 +6,8 @@ rows that it proves to know, the strongest proof first:
     the address it came to (VERP, signed) -> the envelope id (signed) -> the Message-ID of the letter that came back
     -> for answers, In-Reply-To and References
 
-A message whose Message-ID is a row's own is a copy: the relay took that letter. A row that is being sent at this moment is left
-for the next run. One transaction writes what a batch says and takes it off the queue, so a kill loses nothing and repeats nothing.
+A message whose Message-ID is a row's own is a copy: the relay took that letter. A row that is being sent at this moment, or is
+another transaction's, is left for the next run. One transaction writes what a batch says and takes it off the queue, so a kill loses nothing and repeats nothing.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -104,7 +104,9 @@ class _Batch:
     def __init__(self, tx: Transaction, now: datetime, suppressing: Collection[str]) -> None:
         self._tx, self._now, self._suppressing = tx, now, suppressing
         self._key = keys.return_path(tx)
-        self._rows: dict[int, Row] = {}  # locked by now: a row of ten thousand recipients may have as many reports
+        self._rows: dict[
+            int, Row | None
+        ] = {}  # locked by now: a row of ten thousand recipients may have as many reports
         self.news: list[tuple[int, Row, Word]] = []
         self.suppressed: list[str] = []
         self.postponed = 0
@@ -123,21 +125,21 @@ class _Batch:
         reports.done(self._tx, finished)
 
     def _told(self, message: int, one: Report, archived_at: datetime) -> bool:
-        """Write down what one message says; False if one of its rows is being sent now."""
+        """Write down what one message says; False if one of its rows is being sent, or another transaction's, now."""
         marked = self._marked(one)
         envelope = self._envelope(one)
         by_id = reports.rows_of(self._tx, [key for key in (one.message_id, *one.returned, *one.answers) if key])
         wanted = {key for ids in by_id.values() for key in ids} | set(marked) | ({envelope} if envelope else set())
-        self._rows |= reports.lock(self._tx, wanted - self._rows.keys())
-        rows = {key: self._rows[key] for key in wanted if key in self._rows}
-        if any(row.status == "sending" for row in rows.values()):
+        rows = self._locked(wanted)
+        if rows is None:
             return False
-        copied = [rows[key] for key in by_id.get(one.message_id or "", ()) if rows[key].copies_from is not None]
+        copied = [rows[key] for key in by_id.get(one.message_id or "", ()) if key in rows]
+        copied = [row for row in copied if row.copies_from is not None]
+        for row in copied:
+            if row.copies_from is not None and row.copies_from <= archived_at:
+                taken = reports.in_doubt(self._tx, row.id)
+                self._record(message, row, [(Word(address=to, status="sent"), None) for to in taken])
         if copied:  # our own letter; what it answers is not for it to say
-            for row in copied:
-                if row.copies_from is not None and row.copies_from <= archived_at:
-                    taken = reports.in_doubt(self._tx, row.id)
-                    self._record(message, row, [(Word(address=to, status="sent"), None) for to in taken])
             return True
         if marked:
             for key in set(marked) & set(rows):
@@ -148,6 +150,13 @@ class _Batch:
             if key in rows:
                 self._record(message, rows[key], list(_words(one, rows[key], None)))
         return True
+
+    def _locked(self, wanted: set[int]) -> dict[int, Row] | None:
+        """Give the rows that there are, ours until the end; None if not all of them can be had."""
+        self._rows |= reports.lock(self._tx, wanted - self._rows.keys())
+        found = {key: self._rows[key] for key in wanted if key in self._rows}
+        rows = {key: row for key, row in found.items() if row is not None and row.status != "sending"}
+        return rows if len(rows) == len(found) else None
 
     def _marked(self, one: Report) -> dict[int, str]:
         """Give the rows that the address says it came to, with the mark of the recipient."""

@@ -118,12 +118,18 @@ def rows_of(conn: Connection, message_ids: Sequence[str]) -> dict[str, list[int]
     return found
 
 
-def lock(tx: Connection, ids: Iterable[int]) -> dict[int, Row]:
-    """Give rows, held until the transaction ends; ids that there are no rows of are left out."""
+def lock(tx: Connection, ids: Iterable[int]) -> dict[int, Row | None]:
+    """Give rows, held until the transaction ends; None for one that another transaction holds, which is not waited for.
+
+    So two who lock rows in different orders never wait for one another. Ids that there are no rows of are left out.
+    """
     t, r, a = outbox.c, outbox_recipients.c, outbox_attempts.c
-    query = select(t.id, t.account, t.status, t.sender, t.forwards).where(t.id.in_(sorted(ids))).order_by(t.id)
-    found: dict[int, Row] = {}
-    for row in tx.execute(statements.for_update(tx, query)).all():
+    wanted = sorted(ids)
+    if not wanted:
+        return {}
+    found: dict[int, Row | None] = dict.fromkeys(tx.execute(select(t.id).where(t.id.in_(wanted))).scalars())
+    query = select(t.id, t.account, t.status, t.sender, t.forwards).where(t.id.in_(wanted)).order_by(t.id)
+    for row in tx.execute(statements.for_update(tx, query, skip_locked=True)).all():
         recipients = tx.execute(select(r.address).where(r.outbox_id == row.id).order_by(r.address)).scalars()
         began_at = tx.execute(select(func.min(a.started_at)).where(a.outbox_id == row.id)).scalar()
         account = tx.execute(select(accounts.c.address).where(accounts.c.name == row.account)).scalar()

@@ -339,6 +339,23 @@ def test_a_row_that_is_being_sent_is_looked_at_afterwards(office: Office) -> Non
     assert ("sent", False) == office.status(row)
 
 
+@pytest.mark.servers
+def test_a_row_that_another_transaction_holds_is_not_waited_for(postgresql_url: str, clock: house.Clock) -> None:
+    """A drain that writes its verdicts takes rows in an order of its own: who waits for them may be waited for."""
+    ours, theirs = Database(postgresql_url), Database(postgresql_url)
+    office = Office(house.context(ours, clock), [])
+    first, second = office.sent((BOB, "sent")), office.sent((CAROL, "sent"), message_id="second@example.org")
+    office.archive(octets("postfix_failed"), octets("qmail", "second@example.org"))
+    with theirs.transaction() as tx:
+        tx.execute(text(f"SELECT id FROM outbox WHERE id = {first} FOR UPDATE"))
+        matched = office.run()
+    assert (1, 1) == (matched.changed, matched.postponed)
+    assert ({BOB: "sent"}, {CAROL: "bounced"}) == (office.statuses(first), office.statuses(second))
+    assert 1 == office.run().changed
+    ours.dispose()
+    theirs.dispose()
+
+
 def test_a_message_that_was_there_before_is_no_copy(office: Office) -> None:
     """A program that sends an archived message on, raw, gives its row that message's Message-ID."""
     office.archive(COPY)
