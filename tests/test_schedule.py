@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -182,6 +183,27 @@ def test_a_back_off_of_a_minute_does_not_wait_for_an_hourly_tick(context: Contex
         wait_for(lambda: standing(context).failures == 0)
         wait_for(lambda: not schedule._polls.busy())
     assert 1 == server.commands.count("QUIT")
+
+
+def test_a_bounce_that_a_visit_fetches_is_in_its_row_without_waiting_for_a_tick(context: Context) -> None:
+    """The first ticks of index and match find nothing; they are asked for once more by what the visit brings."""
+    bounce = (Path(__file__).parent / "mail" / "reports" / "postfix_failed.eml").read_bytes()
+    with context.database.transaction() as tx:
+        tx.exec_driver_sql(
+            "INSERT INTO outbox (recipients, subject, account, message_id) VALUES"
+            " ('bob@example.net', 's', 'home', '20261123100000.000000.7.postroom@example.org')"
+        )
+        tx.exec_driver_sql("UPDATE outbox SET status = 'sent'")
+        tx.exec_driver_sql(
+            "INSERT INTO outbox_recipients (outbox_id, address, status) VALUES (1, 'bob@example.net', 'sent')"
+        )
+
+    def status() -> object:
+        with context.database.reading() as conn:
+            return conn.exec_driver_sql("SELECT status FROM outbox_recipients").scalar()
+
+    with Pop3Server({"anna": [bounce]}, PASSWORD) as server, hourly(context, server, started=True):
+        wait_for(lambda: status() == "bounced")
 
 
 def test_a_running_daemon_leaves_a_stopped_account_alone_and_notices_a_retry(
