@@ -77,6 +77,12 @@ class Dialogue:
         return self.session.state is State.CLOSED
 
     @property
+    def has_time(self) -> bool:
+        """Whether a letter begun now is likely to be answered before the session's deadline, and so not left in doubt by it."""
+        deadline = self.stream.deadline
+        return deadline is None or time.monotonic() < deadline - self.stream.endpoint.timeout_seconds
+
+    @property
     def unsent(self) -> int:
         """How many octets are queued."""
         return len(self._out)

@@ -110,7 +110,7 @@ class Flight:
 
     def _pull(self) -> bool:
         """Take parcels into the window; True when some came."""
-        if self._failure is not None or self._dialogue.is_closed:
+        if self._failure is not None or self._dialogue.is_closed or not self._dialogue.has_time:
             return False
         allowed = None
         if self._most_letters is not None:
@@ -155,6 +155,8 @@ class Flight:
         return self._ask_for_content(letter) if letter.pieces is None else self._say_piece(letter)
 
     def _may_begin(self) -> bool:
+        if not self._dialogue.has_time:
+            return False
         if not (self._window.ahead and self._under_way):
             return bool(self._window.ahead)
         if self._in_lockstep:

@@ -179,8 +179,9 @@ class Relay:
 
     @property
     def usable(self) -> bool:
-        """Whether another letter can be sent on this connection."""
-        return self._is_open and (self.most_letters is None or self._standing.letters < self.most_letters)
+        """Whether another letter can be sent on this connection; `quit` is for those, too, that can't."""
+        is_full = self.most_letters is not None and self._standing.letters >= self.most_letters
+        return self._is_open and not is_full and self._dialogue.has_time
 
     @property
     def most_letters(self) -> int | None:
@@ -200,7 +201,8 @@ class Relay:
     def carry(self, parcels: Iterator[Parcel], *, before_end: Callable[[int], None], window: int) -> Generator[Carried]:
         """Carry letters; yield each in order with an outcome for every recipient, as soon as its last reply is in.
 
-        parcels: taken as the window moves, some at once, and no longer when the relay wants no more letters.
+        parcels: taken as the window moves, some at once, and no longer when the relay wants no more letters, or when the deadline
+        is nearer than a timeout: then `usable` is False, and a new connection is what helps.
         before_end: called with the letter's key before the octets that end it may leave; an error forbids that.
         window: letters taken and not yielded; 1: and nothing is said before the reply to what was said last.
 

@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -277,7 +278,7 @@ def test_a_cut_leaves_in_doubt_what_has_left_and_no_more(
         return Answer(keep=0, then=then) if seen.nth == 4 + (verb == "BDAT") else None
 
     mta.answers[verb] = cut
-    relay = connect(mta.port, timeout_seconds=0.1, without=without)
+    relay = connect(mta.port, timeout_seconds=0.2 if then is Then.STALL else 5.0, without=without)
     came, error = carry(relay, [parcel(key) for key in range(20)], before_end=ended.append)
     assert sent(0, 1, 2) == came[:3]
     assert [(key, [InDoubt]) for key in ended[3 : len(came)]] == came[3:] != [], "marked and not left is not in doubt"
@@ -384,6 +385,16 @@ def test_a_relay_that_limits_letters_gets_no_more(connect: Connect) -> None:
         assert 3 == next(parcels).key, "not taken"
         relay.quit()
     assert "QUIT" in server.commands
+
+
+def test_the_deadline_of_a_session_leaves_nothing_in_doubt(mta: Mta, connect: Connect) -> None:
+    """Nothing is begun when less than a timeout is left."""
+    relay = connect(mta.port, deadline=time.monotonic() + 5.3, timeout_seconds=5.0)
+    assert relay.usable
+    came, error = carry(relay, (parcel(key) for key in itertools.count()))
+    assert (sent(*range(len(came))), "", False, len(mta.received)) == (came, error, relay.usable, len(came))
+    relay.quit()
+    assert "QUIT" in mta.commands
 
 
 def test_without_limits_the_rfc_has_them(mta: Mta, connect: Connect) -> None:
