@@ -14,8 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from daemon import errors
@@ -26,6 +24,7 @@ from daemon.smtp.dialogue import Dialogue
 from daemon.smtp.features import MAILMAX
 from daemon.smtp.replies import Deferred, Outcome, Reply, Stage, outcome
 from daemon.smtp.session import Answer, State
+from daemon.smtp.standing import Chunks, Standing
 from daemon.smtp.transaction import GROUP_COMMANDS, PIECE_OCTETS, Transaction
 from daemon.smtp.window import Window
 
@@ -33,26 +32,6 @@ LOOK_SECONDS: Final = 0.001  # what the relay said is looked for again before ea
 END_PATIENCE: Final = 10  # timeouts waited for the reply to a letter's end: 10 minutes, RFC 5321 section 4.5.3.2.6
 
 Carried = tuple[Parcel, dict[str, Outcome]]
-
-
-class Chunks(StrEnum):
-    """Whether letters go by BDAT."""
-
-    UNTRIED = "untried"
-    PROVEN = "proven"  # one letter has gone so
-    NOT = "not"
-
-
-@dataclass(slots=True)
-class Standing:
-    """What is known of a connection beyond what the relay said. letters: begun on it.
-
-    is_begun: a chunk was refused, and the relay may still have that letter's sender and recipients: RSET comes before the next.
-    """
-
-    chunks: Chunks
-    letters: int = 0
-    is_begun: bool = False
 
 
 class Flight:

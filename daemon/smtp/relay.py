@@ -18,9 +18,10 @@ from daemon.mail.envelope import Envelope, Parcel
 from daemon.smtp import command as commands
 from daemon.smtp.dialogue import Dialogue, Progress
 from daemon.smtp.features import CHUNKING, MAILMAX, RCPTMAX, Features
-from daemon.smtp.flight import Carried, Chunks, Flight, Standing
+from daemon.smtp.flight import Carried, Flight
 from daemon.smtp.replies import Outcome, Reply, Stage, is_transient
 from daemon.smtp.session import Answer
+from daemon.smtp.standing import Chunks, Standing
 from daemon.wire import sasl
 from daemon.wire.channel import channel_of
 from daemon.wire.sasl import Credentials
@@ -43,7 +44,7 @@ class Relay:
         """Take over a connected stream on which nothing was said; `connect` is the way to make one."""
         self._stream = stream
         self._dialogue = Dialogue(stream, progress, lmtp=lmtp, without=without)
-        self._standing = Standing(Chunks.UNTRIED)
+        self._standing = Standing()
 
     @classmethod
     def connect(
