@@ -1,6 +1,6 @@
 """The programs that our sending is measured beside, each giving the same letter of 3 kB to a relay so many times.
 
-smtplib is timed inside, from its connection to the reply to QUIT, as we are; the others are whole processes, which in C start in
+smtplib is timed inside, from its connection to the reply to QUIT, as we are, and reads each letter from a file; the others are whole processes, which in C start in
 no time. msmtp is one process a letter, as programs use it. None of them knows afterwards what became of which letter.
 """
 
@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,10 +28,11 @@ BODY: Final = ("The minutes of the last meeting are below, the invoice is not.\r
 _SMTPLIB: Final = """
 import json, smtplib, sys, time
 port, count, each = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "each"
-letter = sys.stdin.buffer.read()
 began, spent = time.perf_counter(), time.process_time()
 one = None if each else smtplib.SMTP("127.0.0.1", port)
 for _ in range(count):
+    with open(sys.argv[6], "rb") as file:
+        letter = file.read()
     server = one or smtplib.SMTP("127.0.0.1", port)
     server.sendmail(sys.argv[4], [sys.argv[5]], letter)
     if each:
@@ -57,8 +59,11 @@ def letter() -> bytes:
 
 def _smtplib(how: str) -> Callable[[int, int], dict[str, Any]]:
     def run(port: int, count: int) -> dict[str, Any]:
-        command = [sys.executable, "-c", _SMTPLIB, str(port), str(count), how, SENDER, RECIPIENT]
-        done = subprocess.run(command, input=letter(), capture_output=True, check=False)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(letter())
+            file.flush()
+            command = [sys.executable, "-c", _SMTPLIB, str(port), str(count), how, SENDER, RECIPIENT, file.name]
+            done = subprocess.run(command, capture_output=True, check=False)
         if done.returncode:
             raise Failed(f"smtplib: {done.stderr.decode(errors='replace')[-300:]}")
         seconds: dict[str, Any] = json.loads(done.stdout)
