@@ -23,7 +23,7 @@ from daemon.mail.account import Account
 from daemon.schedule import Schedule
 from daemon.service import Notifier
 from daemon.settings import Settings
-from daemon.store import accounts, outbox, overview, upgrade
+from daemon.store import accounts, outbox, overview, relays, upgrade
 from daemon.store.database import Database
 from daemon.store.lease import Owner
 
@@ -127,6 +127,7 @@ def send(
             if context.stop.is_set():
                 break
             results.append(drain.drain(account, context, report=report, even_paused=True))
+        context.connections.close_idle(float("inf"))
     return results
 
 
@@ -219,6 +220,7 @@ def serve(settings: Settings, database: Database, stop: threading.Event | None =
         _wait(settings, context, schedule, notifier, asked)
         notifier.stopping(GRACE_SECONDS)
         clean = schedule.stop(GRACE_SECONDS)
+        context.connections.close_idle(float("inf"))
     trace.stopped(clean=clean)
 
 
@@ -241,10 +243,11 @@ def _wait(settings: Settings, context: Context, schedule: Schedule, notifier: No
 def _end_pause(context: Context, name: str) -> None:
     """Let a paused relay and a backed-off account be tried at once: at a new start the operator may have mended it."""
     with context.database.transaction() as tx:
-        until = accounts.relay_paused_until(tx, name)
+        until = relays.paused_until(tx, name)
         if until is not None:
             outbox.unpause(tx, name, until, context.clock())
         accounts.end_pauses(tx, name)
+        relays.end_pauses(tx, name)
 
 
 class _stop_on_signals:  # noqa: N801 -- reads as a verb in `with`

@@ -21,6 +21,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon import errors, trace
 from daemon.jobs import drain, index, match, poll, routing, sweep
+from daemon.jobs.connections import KEPT_SECONDS
 from daemon.jobs.context import Context, Sessions
 from daemon.jobs.turns import Turns
 from daemon.mail.account import Account, Cron
@@ -150,9 +151,12 @@ class Schedule:
         fetchers = [account for account in self._accounts.values() if account.pop3 is not None]
         self._fetchers = {account.name for account in fetchers}
         self._turns = Turns.of(context)
-        drains = sum(len(_drain_names(account)) for account in self._senders.values())
+        # Further connections of an account have hands of their own: one account's many never hold up another's first.
+        extra = sum(len(_drain_names(account)) - 1 for account in self._senders.values())
         self._polls = Hands(context, min(POLLS_AT_ONCE, len(fetchers)))
-        self._hands = Hands(context, min(DRAINS_AT_ONCE, drains) + HOUSEKEEPERS)
+        self._hands = Hands(context, min(DRAINS_AT_ONCE, len(self._senders)) + HOUSEKEEPERS)
+        self._extra_hands = Hands(context, min(DRAINS_AT_ONCE, extra))
+        self._pools = (self._polls, self._hands, self._extra_hands)
         self._clock = BackgroundScheduler(
             timezone=UTC,
             # Without these a tick that is late by a second is dropped until the next interval.
@@ -168,9 +172,11 @@ class Schedule:
         self._every("match", SAFETY_NET)
         self._every("sweep", SWEEP_EVERY)
         for account in self._senders.values():
-            for name in _drain_names(account):
-                self._hands.register(name, _draining(account), DRAIN_BUDGET_SECONDS)
-                self._every(name, SAFETY_NET)
+            first, *extras = _drain_names(account)
+            self._hands.register(first, _draining(account), DRAIN_BUDGET_SECONDS)
+            for name in extras:
+                self._extra_hands.register(name, _draining(account, is_extra=True), DRAIN_BUDGET_SECONDS)
+            self._every(first, SAFETY_NET)
         for position, account in enumerate(fetchers):
             self._add_poll(account, position)
         self._clock.add_job(self._tick, IntervalTrigger(seconds=1, timezone=UTC), id="heartbeat")
@@ -185,14 +191,13 @@ class Schedule:
         self._context.stop.set()
         self._clock.shutdown(wait=False)
         self._watcher.join(grace_seconds)
-        with ThreadPoolExecutor(2) as both:
-            return all(list(both.map(lambda hands: hands.stop(grace_seconds), (self._polls, self._hands))))
+        with ThreadPoolExecutor(len(self._pools)) as both:
+            return all(list(both.map(lambda hands: hands.stop(grace_seconds), self._pools)))
 
     def is_progressing(self) -> bool:
         """Tell whether the watchdog may be fed: the clock has ticked lately and no visit is overdue."""
-        return self._context.monotonic() - self.ticked_at < 10.0 and not (
-            self._polls.end_overdue() + self._hands.end_overdue()
-        )
+        late = [name for hands in self._pools for name in hands.end_overdue()]
+        return self._context.monotonic() - self.ticked_at < 10.0 and not late
 
     # --- what the clock asks for ------------------------------------------------------------------------------------
 
@@ -257,6 +262,7 @@ class Schedule:
             while not context.stop.is_set():
                 self._ask_for_drains()
                 self._ask_for_visits()
+                context.connections.close_idle(context.monotonic() - KEPT_SECONDS)
                 watch.wait(WATCH_SECONDS)
         finally:
             watch.close()
@@ -277,8 +283,10 @@ class Schedule:
             with context.database.reading() as conn:
                 due = outbox.due_accounts(conn, context.clock())
         for account in due & self._senders.keys():
-            for name in _drain_names(self._senders[account]):
-                self._hands.ask(name)
+            first, *extras = _drain_names(self._senders[account])
+            self._hands.ask(first)
+            for name in extras:
+                self._extra_hands.ask(name)
 
 
 def _drain_names(account: Account) -> list[str]:
@@ -287,9 +295,9 @@ def _drain_names(account: Account) -> list[str]:
     return [f"drain {account.name}", *(f"drain {account.name} {n}" for n in range(2, connections + 1))]
 
 
-def _draining(account: Account) -> Callable[[Context], None]:
+def _draining(account: Account, *, is_extra: bool = False) -> Callable[[Context], None]:
     def visit(context: Context) -> None:
-        drain.drain(account, context)
+        drain.drain(account, context, is_extra=is_extra)
 
     return visit
 

@@ -8,6 +8,7 @@ from daemon.jobs import letter, maildrop, session
 from daemon.jobs.context import Context
 from daemon.mail.account import Account, Smtp
 from daemon.pop3.retention import Expire
+from daemon.wire.stream import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +37,13 @@ def account(one: Account, context: Context) -> Iterator[Finding]:
             yield Finding(subject=subject, text=text)
         except errors.PostroomError as error:
             yield Finding(subject=subject, text=str(error), error=error)
-    if one.smtp is not None:
-        yield from key(one)
-        subject = f"{one.name} SMTP {one.smtp.endpoint.host}:{one.smtp.endpoint.port}"
+    if one.smtp is None:
+        return
+    yield from key(one)
+    for endpoint in one.smtp.endpoints:
+        subject = f"{one.name} {one.smtp.protocol.upper()} {endpoint}"
         try:
-            yield Finding(subject=subject, text=_relay(one, one.smtp, context))
+            yield Finding(subject=subject, text=_relay(one, one.smtp, endpoint, context))
         except errors.PostroomError as error:
             yield Finding(subject=subject, text=str(error), error=error)
 
@@ -57,15 +60,9 @@ def key(one: Account) -> Iterator[Finding]:
         yield Finding(subject=subject, text=str(error), error=error)
 
 
-def _relay(one: Account, smtp: Smtp, context: Context) -> str:
-    with session.relay(
-        one,
-        smtp,
-        context,
-        transcript=context.transcript(one.name),
-        deadline=context.monotonic() + maildrop.SESSION_SECONDS,
-        progress=context.pulse,
-    ) as relay:
+def _relay(one: Account, smtp: Smtp, endpoint: Endpoint, context: Context) -> str:
+    deadline = context.monotonic() + maildrop.SESSION_SECONDS
+    with session.relay(one, smtp, endpoint, context, deadline=deadline, progress=context.pulse) as relay:
         text = (
             f"{'logged in' if smtp.username is not None else 'connected, no login'}; {relay.tls_version or 'no TLS'}; "
         )

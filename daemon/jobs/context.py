@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from daemon import errors, trace
+from daemon.jobs.connections import Connections
 from daemon.jobs.recollections import Recollections
 from daemon.retry import Backoff
 from daemon.store.database import Database
@@ -87,6 +88,7 @@ class Context:
     step: Callable[..., None] = trace.step
     stop: threading.Event = field(default_factory=threading.Event)
     sessions: Sessions = field(default_factory=Sessions)
+    connections: Connections = field(default_factory=Connections)
     said: set[tuple[str, str]] = field(default_factory=set)
     recollections: Recollections = field(default_factory=Recollections)
 

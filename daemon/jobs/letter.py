@@ -1,8 +1,9 @@
 """A claimed row of the outbox and the letter made of it."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from daemon import errors
 from daemon.mail import compose, resend
@@ -28,6 +29,12 @@ class Item:
     letter: compose.Letter
     message_id: str | None
 
+    @property
+    def begun(self) -> outbox.Begun:
+        """What an attempt at it begins with."""
+        recipients = [(one.address, one.field) for one in self.letter.recipients]
+        return outbox.Begun(outbox_id=self.row.id, message_id=self.message_id, recipients=recipients)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enclosed:
@@ -41,22 +48,35 @@ class Enclosed:
     had: frozenset[str] = frozenset()
 
 
-def enclosed(database: Database, row: outbox.Claimed) -> Enclosed:
-    """Read what belongs to the row; InputInvalid if what it forwards is not in the archive as it came."""
+def enclosed(database: Database, rows: Sequence[outbox.Claimed]) -> dict[int, Enclosed | errors.InputInvalid]:
+    """Read what belongs to the rows; InputInvalid for one that forwards what is not in the archive as it came."""
+    found: dict[int, Enclosed | errors.InputInvalid] = {}
     with database.reading() as conn:
-        if row.forwards is None:
-            return Enclosed(attachments=outbox.attachments_of(conn, row.id))
-        journey = resend.Journey(forwards.source(conn, row.forwards))
-        had = forwards.had(conn, journey.message_id) if journey.message_id is not None else set()
+        attached = outbox.attachments_of(conn, [row.id for row in rows])
+        for row in rows:
+            found[row.id] = Enclosed(attachments=attached.get(row.id, ()))
+            if row.forwards is not None:
+                try:
+                    found[row.id] = _forwarded(conn, row.forwards)
+                except errors.InputInvalid as error:
+                    found[row.id] = error
+    return found
+
+
+def _forwarded(conn: Any, message: int) -> Enclosed:
+    journey = resend.Journey(forwards.source(conn, message))
+    had = forwards.had(conn, journey.message_id) if journey.message_id is not None else set()
     return Enclosed(journey=journey, had=frozenset(had))
 
 
-def write(row: outbox.Claimed, given: Enclosed, account: Account) -> Item:
+def write(row: outbox.Claimed, given: Enclosed | errors.InputInvalid, account: Account) -> Item:
     """Make the letter; InputInvalid names the column that can't be used.
 
     Its Message-ID and its Date are those of the row, not of the attempt: what a retry sends is the same letter to every reader. It is
     made here once: the first attempt that begins writes it down.
     """
+    if isinstance(given, errors.InputInvalid):
+        raise given
     if row.forwards is None and row.raw is None and not (row.subject or row.body or row.html):
         # No such row can be put in; it has become so.
         raise errors.InputInvalid("what this row was to send is gone: the message that it forwards, or its own text")

@@ -6,13 +6,15 @@ The secret is read when it is needed, and not kept. Raises what `pop3.client` an
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-from daemon.jobs.context import Context
+from daemon import errors
+from daemon.jobs.context import Abortable, Context
 from daemon.mail.account import Account, Pop3, Smtp
 from daemon.pop3.client import Client
 from daemon.pop3.memory import Memory
 from daemon.smtp.relay import Relay
 from daemon.wire.sasl import Credentials
 from daemon.wire.secret import Secret
+from daemon.wire.stream import Endpoint
 from daemon.wire.transcript import Transcript
 
 
@@ -47,20 +49,50 @@ def maildrop(
 def relay(
     account: Account,
     smtp: Smtp,
+    endpoint: Endpoint,
     context: Context,
     *,
-    transcript: Transcript,
     deadline: float,
     progress: Callable[[], None],
 ) -> Iterator[Relay]:
-    """Open a session with the relay, logged in where the settings have a login."""
-    credentials = None
+    """Hold a session with the relay, logged in where the settings have a login: one that was kept, or else a new one.
+
+    It is kept when the block ends well and it can still be used. The transcript of one that fails is logged.
+    """
+    key = (account.name, str(endpoint))
+    with context.sessions.watching() as opened:
+        held = context.connections.take(key, deadline=deadline, progress=progress, opened=opened)
+        if held is None:
+            held = _connected(account, smtp, endpoint, context, deadline=deadline, progress=progress, opened=opened)
+        try:
+            yield held
+        except BaseException:
+            held.close()
+            context.kept(held.transcript)
+            raise
+        if held.usable:
+            context.connections.keep(key, held, context.monotonic())
+        else:
+            held.close()
+
+
+def _connected(
+    account: Account,
+    smtp: Smtp,
+    endpoint: Endpoint,
+    context: Context,
+    *,
+    deadline: float,
+    progress: Callable[[], None],
+    opened: Callable[[Abortable], None],
+) -> Relay:
+    credentials, transcript = None, context.transcript(account.name)
     if smtp.username is not None:
         secret = smtp.password.read() if smtp.password else Secret("")
         credentials = Credentials(username=smtp.username, secret=secret)
-    with context.sessions.watching() as opened:
-        connected = Relay.connect(
-            smtp.endpoint,
+    try:
+        return Relay.connect(
+            endpoint,
             credentials,
             auth=smtp.auth,
             helo_name=account.domain,
@@ -69,5 +101,6 @@ def relay(
             progress=progress,
             opened=opened,
         )
-        with closing(connected):
-            yield connected
+    except errors.PostroomError:
+        context.kept(transcript)
+        raise

@@ -26,7 +26,7 @@ from typing import Final
 from daemon import errors
 from daemon.jobs.context import Context
 from daemon.mail.account import Account, Pop3
-from daemon.store import accounts, outbox
+from daemon.store import accounts, outbox, relays
 from daemon.store.database import Database
 
 REFUSALS: Final = 3  # -ERR without a response code: so many are no passing fault
@@ -93,8 +93,9 @@ def left_alone(account: Account, context: Context) -> errors.PollingStopped | No
 def retry(database: Database, name: str, now: datetime) -> None:
     """End the account's stop, its back-off and its relay's pause: all is due now. What failed stays counted."""
     with database.transaction() as tx:
-        until = accounts.relay_paused_until(tx, name)
+        until = relays.paused_until(tx, name)
         if until is not None:
             outbox.unpause(tx, name, until, now)
         accounts.end_pauses(tx, name)
+        relays.end_pauses(tx, name)
         accounts.resume(tx, name, now)

@@ -1,14 +1,14 @@
 """What the relay said of each recipient, written down; worth several tries, since what is not written becomes a doubt."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Final, assert_never
 
 from daemon import errors, trace
 from daemon.jobs.context import Context
+from daemon.jobs.work import Work
 from daemon.smtp.replies import Deferred, Failed, InDoubt, Outcome, Sent
 from daemon.store import outbox
-from daemon.wire.transcript import Transcript
 
 TRIES: Final = 4  # the database may be locked or full for a moment
 WAIT: Final = timedelta(seconds=1)  # doubled between the tries
@@ -32,44 +32,36 @@ def of(address: str, outcome: Outcome) -> outbox.Verdict:
     )
 
 
-def record(
-    context: Context,
-    row: outbox.Claimed,
-    attempt: outbox.Attempt,
-    verdicts: Sequence[outbox.Verdict],
-    transcript: Transcript,
-) -> str:
-    """Write the verdicts of one attempt; return the status that the row comes to. Raises StoreError after the last try.
+def doubts(outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, str]]:
+    """Give the recipients in doubt, and why."""
+    for address, outcome in outcomes.items():
+        if isinstance(outcome, InDoubt):
+            yield address, outcome.reason
 
-    transcript: its text is kept where not every recipient was taken, unless traces are off.
-    """
-    untroubled = all(one.status == "sent" for one in verdicts)
-    kept = None if untroubled or context.trace_mode == "off" else transcript.text()
+
+def record(context: Context, works: Sequence[Work]) -> dict[int, str]:
+    """Write the verdicts of attempts; give the status that each row comes to. Raises StoreError after the last try."""
     wait = WAIT
     for tries_left in range(TRIES - 1, 0, -1):
         try:
-            return _record_once(context, row, attempt, verdicts, kept)
+            return _record_once(context, works)
         except errors.StoreError as error:
-            trace.verdict_not_recorded(outbox=row.id, error=error, tries_left=tries_left)
+            trace.verdict_not_recorded(outbox=works[0].id, error=error, tries_left=tries_left)
             context.pause(wait)
             wait *= 2
-    return _record_once(context, row, attempt, verdicts, kept)
+    return _record_once(context, works)
 
 
-def _record_once(
-    context: Context,
-    row: outbox.Claimed,
-    attempt: outbox.Attempt,
-    verdicts: Sequence[outbox.Verdict],
-    transcript: str | None,
-) -> str:
+def _record_once(context: Context, works: Sequence[Work]) -> dict[int, str]:
     now = context.clock()
-    with context.database.transaction() as tx:
-        return outbox.record(
-            tx,
-            attempt.id,
-            verdicts,
-            now=now,
-            next_attempt_at=context.backoff.next_attempt(row.attempts, now, context.jitter()),
-            transcript=transcript,
+    finished = [
+        outbox.Finished(
+            attempt=work.attempt,
+            verdicts=[of(to, outcome) for to, outcome in work.outcomes.items()],
+            next_attempt_at=context.backoff.next_attempt(work.item.row.attempts, now, context.jitter()),
+            transcript=work.transcript,
         )
+        for work in works
+    ]
+    with context.database.transaction() as tx:
+        return outbox.record(tx, finished, now=now)

@@ -21,6 +21,8 @@ from daemon.wire.sasl import Credentials
 from daemon.wire.secret import SHOWN
 from daemon.wire.stream import SEND_OCTETS, Stream
 
+FIRST_PULSE_SECONDS: Final = 0.05  # of silence, and whoever watches our progress is told
+PULSES_SECONDS: Final = 1.0  # and then again and again
 LAST_WORDS_SECONDS: Final = 2.0  # how long we look for the reason when the relay hangs up on us
 SHORTEST_SCRUBBED: Final = 3  # characters of a secret; a shorter one would blot out whole replies
 
@@ -30,15 +32,15 @@ class Progress:
 
     def __init__(self, told: Callable[[], None] | None) -> None:
         """`told`: may raise, which ends the session."""
-        self._told = told
+        self.told = told
         self.is_guarded = False
 
     def __call__(self) -> None:
         """Tell."""
-        if self._told is None:
+        if self.told is None:
             return
         try:
-            self._told()
+            self.told()
         except errors.PostroomError:
             if not self.is_guarded:
                 raise
@@ -149,12 +151,13 @@ class Dialogue:
         """
         stream, timeout = self.stream, self.stream.endpoint.timeout_seconds
         until = self._moved_at + patience * timeout
+        pulse = min(FIRST_PULSE_SECONDS, timeout)
         while not self.answers:
             self._ensure_open()
             self.ensure_sound()
             left = self.left
             now = time.monotonic()
-            if stream.wait(min(until, now + timeout), for_room=bool(self._out)):
+            if stream.wait(min(until, now + pulse), for_room=bool(self._out)):
                 self.look()
                 if not self.answers:
                     self.push()
@@ -163,7 +166,8 @@ class Dialogue:
             elif time.monotonic() >= until:
                 raise stream.timed_out()
             else:
-                self.progress()  # we wait on purpose: leases and watchdogs are to know
+                self.progress()  # we wait on purpose: leases, watchdogs and unwritten verdicts are to know
+                pulse = min(PULSES_SECONDS, timeout)
         self._moved_at = time.monotonic()
 
     def hear(self, *, patience: int = 1) -> Answer:

@@ -4,7 +4,7 @@ With PIPELINING and DATA, a letter's content, its final dot and the next letter'
 letter (RFC 2920). With CHUNKING too, whole letters follow each other within the window (RFC 3030); RSET stands before each, so
 that what is left of a refused letter can't become part of the next one. The first letter of a connection asks with its first
 header field alone whether the relay knows BDAT at all, before other lines of it could be read as commands; where it does not,
-the letter goes by DATA. Without PIPELINING, or in a window of one, nothing is said before the reply to what was said last.
+the letter goes by DATA. Without PIPELINING, or in a window of none, nothing is said before the reply to what was said last.
 
 What ends a letter is said only after `before_end` has returned. When the connection is lost, a letter whose end has left is
 in doubt; the one on the line that was begun is deferred (it may be what the relay can't bear); the others are not spoken of.
@@ -44,7 +44,7 @@ class Flight:
         parcels: Iterator[Parcel],
         *,
         before_end: Callable[[int], None],
-        window: int,
+        window: Callable[[], int],
     ) -> None:
         """`before_end`, `window`: see `Relay.carry`."""
         self._dialogue = dialogue
@@ -53,11 +53,15 @@ class Flight:
         self._standing = standing
         self._most_letters = self._features.limit(MAILMAX)
         self._window = Window(parcels, self._features, most=window)
+        self._most = window
         self._before_end = before_end
-        self._in_lockstep = window < 2 or not self._features.pipelining
         self._under_way: deque[Transaction] = deque()  # begun; only the last may not be said to its end
         self._done: deque[Transaction] = deque()
         self._failure: errors.PostroomError | None = None
+
+    @property
+    def _in_lockstep(self) -> bool:
+        return not self._features.pipelining or self._most() < 1
 
     def run(self) -> Generator[Carried]:
         """Yield each letter when its last reply is in; see `Relay.carry`."""
@@ -78,7 +82,8 @@ class Flight:
                 raise self._failure
         finally:
             dialogue.progress.is_guarded = False
-            if self._under_way or self._failure is not None or dialogue.is_closed:
+            is_left = self._under_way or self._done or self._window.ahead  # by a caller that goes in the middle
+            if is_left or self._failure is not None or dialogue.is_closed:
                 dialogue.lose()
 
     def _hand_out(self) -> Iterator[Carried]:

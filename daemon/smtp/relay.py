@@ -169,6 +169,21 @@ class Relay:
     # --- letters ----------------------------------------------------------------------------------------------------
 
     @property
+    def peer(self) -> str:
+        """`host:port`, as messages begin."""
+        return self._peer
+
+    @property
+    def transcript(self) -> Transcript:
+        """The redacted record of this session."""
+        return self._stream.transcript
+
+    @property
+    def session_id(self) -> str:
+        """As in the log."""
+        return self._stream.transcript.session
+
+    @property
     def features(self) -> Features:
         """What the relay offers."""
         return self._dialogue.session.features
@@ -199,13 +214,15 @@ class Relay:
         """Extensions that the relay offers and does not know; `without` of the next `connect`."""
         return frozenset({CHUNKING} if self._standing.chunks is Chunks.NOT and self.features.chunking else ())
 
-    def carry(self, parcels: Iterator[Parcel], *, before_end: Callable[[int], None], window: int) -> Generator[Carried]:
+    def carry(
+        self, parcels: Iterator[Parcel], *, before_end: Callable[[int], None], window: Callable[[], int]
+    ) -> Generator[Carried]:
         """Carry letters; yield each in order with an outcome for every recipient, as soon as its last reply is in.
 
         parcels: taken as the window moves, some at once, and no longer when the relay wants no more letters, or when the deadline
         is nearer than a timeout: then `usable` is False, and a new connection is what helps.
         before_end: called with the letter's key before the octets that end it may leave; an error forbids that.
-        window: letters taken and not yielded; 1: and nothing is said before the reply to what was said last.
+        window: how many letters may be taken and not yielded now; 0: one, and nothing is said before the reply to what was said last.
 
         What ends the session is raised after all that is known was yielded: what wire raises, RelayRefused, AuthFailed, and what
         `before_end` and `parcels` raise. Then, and after 421 to a letter, `usable` is False. Of letters that were not yielded
@@ -225,10 +242,23 @@ class Relay:
     ) -> dict[str, Outcome]:
         """Carry one letter; return its outcomes. Raises only while nothing can have been accepted."""
         parcel = Parcel(key=0, envelope=envelope, content=content, smtputf8=smtputf8, eight_bit=eightbit)
-        with closing(self.carry(iter([parcel]), before_end=lambda _key: before_final_dot(), window=2)) as carried:
+        with closing(
+            self.carry(iter([parcel]), before_end=lambda _key: before_final_dot(), window=lambda: 1)
+        ) as carried:
             for _, outcomes in carried:
                 return outcomes
         raise errors.ConnectionLost(f"{self._peer}: the relay ended the session before the letter")
+
+    def resume(self, *, deadline: float, progress: Callable[[], None]) -> bool:
+        """Go on with a session that was idle, with a deadline and a progress of its own; False if the relay has left meanwhile."""
+        self._stream.deadline = deadline
+        self._dialogue.progress.told = progress
+        if self.usable:
+            try:
+                self._dialogue.look()
+            except (errors.WireError, errors.Stopped):
+                self._dialogue.lose()
+        return self.usable and not self._dialogue.answers
 
     def refresh(self) -> bool:
         """Ask a relay that was idle whether it is still there, with no letter begun; False when it is not, which is no fault."""

@@ -134,3 +134,13 @@ def is_transient(reply: Reply, stage: Stage) -> bool:
     if reply.enhanced is not None and reply.enhanced[0] in "45":
         return reply.enhanced[0] == "4"
     return reply.code < 500
+
+
+def is_about_the_relay(reply: Reply) -> bool:
+    """Tell whether a 4xx speaks of the relay's own state and not of this letter: another letter would fare the same.
+
+    421 and 454 (RFC 4954, 3207), the system status of RFC 3463 section 3.4 (4.3.x), and 452 without an enhanced code.
+    """
+    if reply.enhanced is not None:
+        return reply.enhanced.startswith("4.3.")
+    return reply.code in {421, 452, 454}

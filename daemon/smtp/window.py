@@ -5,7 +5,7 @@ some at once, when a quarter of the window is free, so that the caller can do fo
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from daemon.mail.envelope import Parcel
@@ -19,8 +19,8 @@ WINDOW_OCTETS: Final = 8 * 1024 * 1024  # of letters taken and not handed back; 
 class Window:
     """Letters in order. letters: how many there are, those that were begun included."""
 
-    def __init__(self, parcels: Iterator[Parcel], features: Features, *, most: int) -> None:
-        """`most`: letters taken and not handed back."""
+    def __init__(self, parcels: Iterator[Parcel], features: Features, *, most: Callable[[], int]) -> None:
+        """`most`: letters taken and not handed back; asked each time."""
         self._parcels: Iterator[Parcel] | None = parcels
         self._features = features
         self._most = most
@@ -30,10 +30,11 @@ class Window:
 
     def take(self, allowed: int | None) -> bool:
         """Take parcels, `allowed` at most (None: any number), if there is room for some; True when one came."""
-        if self.letters and self._most - self.letters < max(1, self._most // 4):
+        most = max(1, self._most())
+        if self.letters and most - self.letters < max(1, most // 4):
             return False
         before = self.letters
-        while self._parcels is not None and self.letters < self._most and allowed != self.letters - before:
+        while self._parcels is not None and self.letters < most and allowed != self.letters - before:
             if self.letters and self._octets >= WINDOW_OCTETS:
                 break
             parcel = next(self._parcels, None)

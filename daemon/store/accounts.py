@@ -172,36 +172,7 @@ def failed(
     )
 
 
-# --- how the relay fares --------------------------------------------------------------------------------------------
-
-
-def relay_succeeded(tx: Connection, name: str, now: datetime) -> None:
-    """Note a session with the relay that went well."""
-    _set(tx, name, relay_last_success_at=now, relay_failing_since=None, relay_paused_until=None, relay_failures=0)
-
-
-def relay_failed(tx: Connection, name: str, error: str, now: datetime, until: datetime) -> None:
-    """Note a relay that can't be used, and leave it alone until then."""
-    t = accounts.c
-    _set(
-        tx,
-        name,
-        relay_failing_since=func.coalesce(t.relay_failing_since, _moment(now)),
-        relay_failures=t.relay_failures + 1,
-        relay_last_error=error,
-        relay_paused_until=until,
-    )
-
-
-def relay_failures(conn: Connection, name: str) -> int:
-    """Count the sessions that failed since the last one that did not."""
-    return _value(conn, name, accounts.c.relay_failures) or 0
-
-
-def relay_paused_until(conn: Connection, name: str) -> datetime | None:
-    """Give the time before which the relay is left alone, None if it is not paused."""
-    found: datetime | None = _value(conn, name, accounts.c.relay_paused_until)
-    return found
+# --- what is remembered of its servers ------------------------------------------------------------------------------
 
 
 def capabilities(conn: Connection, name: str) -> str | None:
@@ -216,8 +187,8 @@ def remember(tx: Connection, name: str, text: str | None) -> None:
 
 
 def end_pauses(tx: Connection, name: str) -> None:
-    """Let maildrop and relay be tried at once; what failed stays counted, and what is stopped stays stopped."""
-    _set(tx, name, next_poll_at=None, relay_paused_until=None)
+    """Let the maildrop be tried at once; what failed stays counted, and what is stopped stays stopped."""
+    _set(tx, name, next_poll_at=None)
 
 
 def _moment(now: datetime) -> Any:

@@ -1,37 +1,45 @@
-"""One try at an outbox row, and what it comes to: per recipient first, and for the row as the sum of them.
+"""One try at each of some outbox rows, and what it comes to: per recipient first, and for the row as the sum of them.
 
-    prepare -> committing (durable: the final dot may leave from now on) -> record
+    prepare -> committing (durable: the letters' ends may leave from now on) -> record
 
-An attempt that nobody goes on with (`put_back`, `rescue`) is in doubt once it was marked, and was nothing before that. All
-functions take the connection and never commit.
+What nobody goes on with is `rescue.py`'s. All
+take many rows at once, since a COMMIT costs more than fifty rows in it. All functions take the connection and never commit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Insert, Update, bindparam, case, func, insert, literal_column, select, update
 
 from daemon import errors
 from daemon.store.dialect import statements, texts
-from daemon.store.lease import is_dead
 from daemon.store.schema import outbox, outbox_attempts, outbox_recipients
+from daemon.store.settlement import TO_BE_SENT, settle, status_for, statuses_by_row
 
-TO_BE_SENT: Final = ("queued", "deferred")
-WENT: Final = frozenset(
-    {"sent", "delivered", "delayed", "bounced", "replied"}
-)  # the relay took it, whatever came of it
-DIED: Final = "the process that was sending ended after the letter was given and before the relay's answer was recorded"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A claimed row that an attempt is to begin at.
+
+    message_id: without its brackets; stays that of the first attempt.  recipients: (address, to | cc | bcc).
+    """
+
+    outbox_id: int
+    message_id: str | None
+    recipients: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try at a row. number: counts from 1.  addresses: those still to be sent; none if the row was taken back."""
+    """One try at a row. number: counts from 1.  addresses: those still to be sent, maybe none.  session: as in the log."""
 
     id: int
+    outbox_id: int
     number: int
     addresses: tuple[str, ...]
+    session: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,78 +54,127 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rescued:
-    """How many rows of dead daemons were put right."""
+class Finished:
+    """How an attempt ended.
 
-    requeued: int
-    in_doubt: int
+    next_attempt_at: used if anything is left to be sent.  transcript: redacted, of an attempt that did not go well.
+    """
+
+    attempt: Attempt
+    verdicts: Sequence[Verdict]
+    next_attempt_at: datetime | None
+    transcript: str | None = None
 
 
-# --- one attempt ----------------------------------------------------------------------------------------------------
+# --- beginning ------------------------------------------------------------------------------------------------------
 
 
 def prepare(
     tx: Connection,
-    outbox_id: int,
+    begun: Sequence[Begun],
     *,
-    message_id: str | None,
-    recipients: Sequence[tuple[str, str]],
     account: str,
     relay: str,
     session: str,
     now: datetime,
     owner: str | None = None,
-) -> Attempt:
-    """Begin an attempt at a claimed row; recipients are written down at the first one.
+    split: int = 100,
+) -> dict[int, Attempt]:
+    """Begin an attempt at each of these rows; recipients are written down at the first one. Returns them by row.
 
-    message_id: stays that of the first attempt.  recipients: (address, to | cc | bcc).  owner: who claimed the row; a row that
-    is another's by now, or at which an attempt is under way, gives an Attempt with id 0: the sender slept past its lease.
+    owner: who claimed the rows; one that is another's by now, or at which an attempt is under way, is left out: its sender
+    slept past its lease.  split: recipients a letter.
     """
     t, r, a = outbox.c, outbox_recipients.c, outbox_attempts.c
-    query = select(t.status, t.on_doubt, t.lease_owner).where(t.id == outbox_id)
-    row = tx.execute(statements.for_update(tx, query)).one_or_none()
-    tried = tx.execute(select(a.number, a.finished_at).where(a.outbox_id == outbox_id)).all()
-    number = 1 + max((one.number for one in tried), default=0)
-    is_ours = row is not None and row.status == "sending" and owner in {None, row.lease_owner}
-    if row is None or not is_ours or any(one.finished_at is None for one in tried):
-        return Attempt(id=0, number=number, addresses=())
-    if message_id is not None:
-        tx.execute(update(outbox).where(t.id == outbox_id, t.message_id.is_(None)).values(message_id=message_id))
-    rows = [
-        {"outbox_id": outbox_id, "address": address, "field": field, "updated_at": now} for address, field in recipients
-    ]
-    if rows:
-        tx.execute(statements.insert_missing(tx, outbox_recipients), rows)
-    statuses = (*TO_BE_SENT, "in_doubt") if row.on_doubt == "retry" else TO_BE_SENT
-    waiting = set(tx.execute(select(r.address).where(r.outbox_id == outbox_id, r.status.in_(statuses))).scalars())
-    addresses = tuple(dict.fromkeys(address for address, _ in recipients if address in waiting))
-    attempt = {
-        "outbox_id": outbox_id,
-        "number": number,
-        "account": account,
-        "relay": relay,
-        "session": session,
-        "started_at": now,
+    ids = [one.outbox_id for one in begun]
+    claimed = select(t.id, t.on_doubt, t.message_id, t.lease_owner).where(t.id.in_(ids), t.status == "sending")
+    rows = {one.id: one for one in tx.execute(statements.for_update(tx, claimed)) if owner in {None, one.lease_owner}}
+    is_open = case((a.finished_at.is_(None), 1), else_=0)
+    tries = select(a.outbox_id, func.max(a.number), func.max(is_open)).where(a.outbox_id.in_(ids)).group_by(a.outbox_id)
+    tried: dict[int, tuple[int, int]] = {key: (number, opened) for key, number, opened in tx.execute(tries)}
+    ours = [one for one in begun if one.outbox_id in rows and not tried.get(one.outbox_id, (0, 0))[1]]
+    if not ours:
+        return {}
+    keys = dict(zip([one.outbox_id for one in ours], statements.new_ids(tx, outbox_attempts, len(ours)), strict=True))
+    again = [one for one in ours if one.outbox_id in tried]
+    waiting = {one.outbox_id: tuple(dict.fromkeys(address for address, _ in one.recipients)) for one in ours}
+    if again:
+        _name_recipients(tx, again, {}, now)
+        waiting |= _recipients_left(tx, again, {one.id: one.on_doubt for one in rows.values()})
+    begun_now = {
+        key: Attempt(
+            id=keys[key],
+            outbox_id=key,
+            number=tried.get(key, (0, 0))[0] + 1,
+            addresses=addresses,
+            session=session,
+        )
+        for key, addresses in waiting.items()
     }
-    key = int(tx.execute(insert(outbox_attempts).returning(a.id), attempt).scalar_one())
-    if addresses:
-        its = update(outbox_recipients).where(r.outbox_id == outbox_id, r.address == bindparam("to"))
-        tx.execute(its.values(attempt=key, updated_at=now), [{"to": address} for address in addresses])
-    return Attempt(id=key, number=number, addresses=addresses)
+    same = {"account": account, "relay": relay, "session": session, "started_at": statements.ready(tx, now)}
+    made = [
+        {"id": one.id, "outbox_id": key, "number": one.number, "letters": -(-len(one.addresses) // split), **same}
+        for key, one in begun_now.items()
+    ]
+    statements.bulk(tx, _insert_attempts, made)
+    named = [one for one in ours if one.message_id is not None and rows[one.outbox_id].message_id is None]
+    if named:
+        its = update(outbox).where(t.id == bindparam("row")).values(message_id=bindparam("name"))
+        tx.execute(its, [{"row": one.outbox_id, "name": one.message_id} for one in named])
+    _name_recipients(tx, [one for one in ours if one.outbox_id not in tried], keys, now)
+    theirs = [
+        {"row": one.outbox_id, "to": to, "key": keys[one.outbox_id]} for one in again for to in waiting[one.outbox_id]
+    ]
+    if theirs:
+        its = update(outbox_recipients).where(r.outbox_id == bindparam("row"), r.address == bindparam("to"))
+        tx.execute(its.values(attempt=bindparam("key"), updated_at=now), theirs)
+    return begun_now
 
 
-def attempts_since(conn: Connection, account: str, since: datetime) -> tuple[int, datetime | None]:
-    """Count the attempts that an account began after `since`, and give the time of the earliest of them."""
-    a = outbox_attempts.c
-    query = select(func.count(), func.min(a.started_at)).where(a.account == account, a.started_at > since)
-    count, earliest = conn.execute(query).one()
-    return int(count), earliest
+def _insert_attempts(_conn: Connection) -> Insert:
+    return insert(outbox_attempts)
 
 
-def committing(tx: Connection, attempt_ids: Sequence[int], now: datetime) -> None:
-    """Mark durably that the final dot of these attempts may leave from now on.
+def _insert_recipients(conn: Connection) -> Insert:
+    return statements.insert_missing(conn, outbox_recipients)
 
-    Busy if one of them was ended meanwhile: its sender slept past its lease, the row is another's, and the dot must not leave.
+
+def _name_recipients(tx: Connection, begun: Sequence[Begun], keys: Mapping[int, int], now: datetime) -> None:
+    """Write the recipients down, as far as they are not there yet."""
+    at = statements.ready(tx, now)
+    named = [
+        {
+            "outbox_id": one.outbox_id,
+            "address": address,
+            "field": field,
+            "attempt": keys.get(one.outbox_id),
+            "updated_at": at,
+        }
+        for one in begun
+        for address, field in one.recipients
+    ]
+    if named:
+        statements.bulk(tx, _insert_recipients, named)
+
+
+def _recipients_left(tx: Connection, begun: Sequence[Begun], on_doubt: Mapping[int, str]) -> dict[int, tuple[str, ...]]:
+    """Return whom these rows, which were tried before, are still to be sent to."""
+    r = outbox_recipients.c
+    found = select(r.outbox_id, r.address, r.status).where(r.outbox_id.in_([one.outbox_id for one in begun]))
+    waiting: dict[int, set[str]] = defaultdict(set)
+    for key, address, status in tx.execute(found):
+        if status in TO_BE_SENT or (status == "in_doubt" and on_doubt[key] == "retry"):
+            waiting[key].add(address)
+    return {
+        one.outbox_id: tuple(dict.fromkeys(to for to, _ in one.recipients if to in waiting[one.outbox_id]))
+        for one in begun
+    }
+
+
+def committing(tx: Connection, attempt_ids: Collection[int], now: datetime) -> None:
+    """Mark durably that the ends of these attempts' letters may leave from now on.
+
+    Busy if one of them was ended meanwhile: its sender slept past its lease, the row is another's, and nothing must leave.
     """
     a = outbox_attempts.c
     marked = update(outbox_attempts).where(a.id.in_(list(attempt_ids)), a.finished_at.is_(None))
@@ -125,63 +182,73 @@ def committing(tx: Connection, attempt_ids: Sequence[int], now: datetime) -> Non
         raise errors.Busy("the lease of this row ran out before its letter was sent, and another process took it")
 
 
-def record(
-    tx: Connection,
-    attempt_id: int,
-    verdicts: Sequence[Verdict],
-    *,
-    now: datetime,
-    next_attempt_at: datetime | None,
-    transcript: str | None,
-) -> str:
-    """Write down how an attempt ended for each recipient; give the status that the row comes to.
+# --- ending ---------------------------------------------------------------------------------------------------------
 
-    next_attempt_at: used if anything is left to be sent.  transcript: redacted, of an attempt that did not go well.
-    """
-    t, r, a = outbox.c, outbox_recipients.c, outbox_attempts.c
-    attempt = tx.execute(select(a.outbox_id, a.number).where(a.id == attempt_id)).one_or_none()
-    if attempt is None:  # somebody deleted the row meanwhile
-        return status_for([one.status for one in verdicts] or ["failed"], "retry")
-    if verdicts:
-        its = update(outbox_recipients).where(r.outbox_id == attempt.outbox_id, r.address == bindparam("to"))
-        values: dict[str, Any] = {
-            "status": bindparam("is"),
-            "code": bindparam("c"),
-            "enhanced_code": bindparam("e"),
-            "reply": bindparam("says"),
-        }
-        tx.execute(
-            its.values(**values, sent_at=bindparam("at"), updated_at=now, attempts=r.attempts + 1),
-            [
-                {
-                    "to": one.address,
-                    "is": one.status,
-                    "c": one.code,
-                    "e": one.enhanced,
-                    "says": texts.storable(one.reply),
-                    "at": now if one.status == "sent" else None,
-                }
-                for one in verdicts
-            ],
+
+def record(tx: Connection, finished: Sequence[Finished], *, now: datetime) -> dict[int, str]:
+    """Write down how attempts ended for each recipient; give the status that each row comes to, by row."""
+    a = outbox_attempts.c
+    ids = [one.attempt.outbox_id for one in finished]
+    numbers = select(a.outbox_id, func.max(a.number)).where(a.outbox_id.in_(ids)).group_by(a.outbox_id)
+    newest: dict[int, int] = dict(iter(tx.execute(numbers)))
+    there = [one for one in finished if one.attempt.outbox_id in newest]
+    # A row that somebody deleted meanwhile has no status any more; what it would have come to is for the log.
+    gone = [one for one in finished if one.attempt.outbox_id not in newest]
+    statuses = {
+        one.attempt.outbox_id: status_for([each.status for each in one.verdicts] or ["failed"], "retry") for one in gone
+    }
+    _record_recipients(tx, there, now)
+    _record_attempts(tx, there, now)
+    # Where our lease ran out, another process is at the row now: what it comes to is that one's business.
+    ours = [one for one in there if newest[one.attempt.outbox_id] == one.attempt.number]
+    ends = {one.attempt.outbox_id: (one.next_attempt_at, _error(_worst(one.verdicts))) for one in ours}
+    statuses |= settle(tx, ends, now=now)
+    others = [one.attempt.outbox_id for one in there if one.attempt.outbox_id not in ends]
+    if others:
+        doubts: dict[int, str] = dict(
+            iter(tx.execute(select(outbox.c.id, outbox.c.on_doubt).where(outbox.c.id.in_(others))))
         )
-    worst = _worst(verdicts)
-    if worst is not None:
-        outcome = {
-            "outcome": worst.status,
-            "code": worst.code,
-            "enhanced_code": worst.enhanced,
-            "reply": texts.storable(worst.reply),
+        found = statuses_by_row(tx, others)
+        statuses |= {key: status_for(found[key], doubts[key]) for key in others}
+    return statuses
+
+
+def _record_recipients(tx: Connection, finished: Sequence[Finished], now: datetime) -> None:
+    at = statements.ready(tx, now)
+    said = [
+        {
+            "status": one.status,
+            "code": one.code,
+            "enhanced_code": one.enhanced,
+            "reply": texts.storable(one.reply),
+            "sent_at": at if one.status == "sent" else None,
+            "updated_at": at,
+            "row": each.attempt.outbox_id,
+            "to": one.address,
         }
-        tx.execute(update(outbox_attempts).where(a.id == attempt_id).values(**outcome))
-    tx.execute(update(outbox_attempts).where(a.id == attempt_id).values(finished_at=now, transcript=transcript))
-    error = None if worst is None or worst.status == "sent" else _error(worst)
-    newest = tx.execute(select(func.max(a.number)).where(a.outbox_id == attempt.outbox_id)).scalar()
-    if newest != attempt.number:  # our lease ran out, and another process is at the row now
-        return status_for(
-            statuses_of(tx, attempt.outbox_id),
-            tx.execute(select(t.on_doubt).where(t.id == attempt.outbox_id)).scalar_one(),
-        )
-    return _settle(tx, attempt.outbox_id, now=now, next_attempt_at=next_attempt_at, error=error)
+        for each in finished
+        for one in each.verdicts
+    ]
+    if said:
+        statements.bulk(tx, _update_recipients, said)
+
+
+def _update_recipients(_conn: Connection) -> Update:
+    r = outbox_recipients.c
+    its = update(outbox_recipients).where(r.outbox_id == bindparam("row"), r.address == bindparam("to"))
+    columns = ("status", "code", "enhanced_code", "reply", "sent_at", "updated_at")
+    return its.values(attempts=r.attempts + literal_column("1"), **{name: bindparam(name) for name in columns})
+
+
+def _record_attempts(tx: Connection, finished: Sequence[Finished], now: datetime) -> None:
+    at, rows = statements.ready(tx, now), []
+    for one in finished:
+        worst = _worst(one.verdicts)
+        said = (worst.status, worst.code, worst.enhanced, texts.storable(worst.reply)) if worst else (None,) * 4
+        named = dict(zip(("outcome", "code", "enhanced_code", "reply"), said, strict=True))
+        rows.append({"id": one.attempt.id, **named, "finished_at": at, "transcript": one.transcript})
+    if rows:
+        statements.rewrite(tx, outbox_attempts, rows)
 
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict | None:
@@ -189,122 +256,8 @@ def _worst(verdicts: Sequence[Verdict]) -> Verdict | None:
     return min(verdicts, key=lambda one: order.index(one.status), default=None)
 
 
-def _error(verdict: Verdict) -> str:
+def _error(verdict: Verdict | None) -> str | None:
+    if verdict is None or verdict.status == "sent":
+        return None
     codes = [str(part) for part in (verdict.code, verdict.enhanced) if part]
     return texts.storable(f"{verdict.address}: {' '.join([*codes, verdict.reply]).strip() or verdict.status}")
-
-
-def statuses_of(conn: Connection, outbox_id: int) -> list[str]:
-    """Give the statuses of a row's recipients."""
-    return list(
-        conn.execute(select(outbox_recipients.c.status).where(outbox_recipients.c.outbox_id == outbox_id)).scalars()
-    )
-
-
-def status_for(statuses: Iterable[str], on_doubt: str) -> str:
-    """Give the row's status for those of its recipients."""
-    found = set(statuses)
-    if "in_doubt" in found and (on_doubt == "retry" or found.isdisjoint(TO_BE_SENT)):
-        return "in_doubt"
-    if not found.isdisjoint(TO_BE_SENT):
-        return "deferred"
-    if found <= WENT:
-        return "sent" if found else "queued"
-    return "failed" if found.isdisjoint(WENT) else "partial"
-
-
-def _settle(
-    tx: Connection,
-    outbox_id: int,
-    *,
-    now: datetime,
-    next_attempt_at: datetime | None,
-    error: str | None,
-    uncount: bool = False,
-) -> str:
-    """Bring a row that was being sent to the status that its recipients have come to; end its lease."""
-    t = outbox.c
-    row = tx.execute(select(t.status, t.on_doubt, t.attempts).where(t.id == outbox_id)).one()
-    status = status_for(statuses_of(tx, outbox_id), row.on_doubt)
-    attempts = max(row.attempts - uncount, 0)
-    if status == "queued" and (attempts or (next_attempt_at or now) > now):
-        status = "deferred"
-    waits = status in TO_BE_SENT or (status == "in_doubt" and row.on_doubt == "retry")
-    if row.status in {"held", "cancelled"} and waits:
-        status, waits = row.status, False  # somebody stopped it while it was being sent
-    values: dict[str, Any] = {
-        "status": status,
-        "attempts": attempts,
-        "next_attempt_at": next_attempt_at if waits else None,
-    }
-    if status in {"sent", "partial"}:
-        values["sent_at"] = now
-    if error is not None or status == "sent":
-        values["last_error"] = error
-    tx.execute(
-        update(outbox).where(t.id == outbox_id).values(**values, lease_owner=None, lease_until=None, updated_at=now)
-    )
-    return status
-
-
-# --- attempts that nobody goes on with -----------------------------------------------------------------------------
-
-
-def put_back(
-    tx: Connection,
-    outbox_ids: Sequence[int],
-    *,
-    reason: str,
-    next_attempt_at: datetime,
-    now: datetime,
-    owner: str | None = None,
-) -> None:
-    """Return claimed rows: their relay can't be used, or the house stops. An attempt left open past its mark is a doubt.
-
-    A claim that no attempt followed does not count as one.  owner: who claimed them; a row that is another's by now is left
-    alone.
-    """
-    t = outbox.c
-    rows = tx.execute(select(t.id, t.status, t.lease_owner).where(t.id.in_(list(outbox_ids)))).all()
-    for row in rows:
-        if row.status == "sending" and owner in {None, row.lease_owner}:
-            opened, _doubted = _close_attempts(tx, row.id, now)
-            error = reason if opened or next_attempt_at > now else None
-            _settle(tx, row.id, now=now, next_attempt_at=next_attempt_at, error=error, uncount=not opened)
-
-
-def _close_attempts(tx: Connection, outbox_id: int, now: datetime) -> tuple[bool, bool]:
-    """End the attempts that nobody goes on with; tell whether there were any, and whether one is in doubt."""
-    a, r = outbox_attempts.c, outbox_recipients.c
-    opened = tx.execute(select(a.id, a.committing_at).where(a.outbox_id == outbox_id, a.finished_at.is_(None))).all()
-    for key, marked in opened:
-        outcome = "interrupted" if marked is None else "in_doubt"
-        reply = None if marked is None else DIED
-        tx.execute(update(outbox_attempts).where(a.id == key).values(finished_at=now, outcome=outcome, reply=reply))
-        if marked is not None:
-            theirs = update(outbox_recipients).where(r.attempt == key, r.status.in_([*TO_BE_SENT, "in_doubt"]))
-            tx.execute(
-                theirs.values(
-                    status="in_doubt",
-                    reply=DIED,
-                    code=None,
-                    enhanced_code=None,
-                    attempts=r.attempts + 1,
-                    updated_at=now,
-                )
-            )
-    return bool(opened), any(marked is not None for _key, marked in opened)
-
-
-def rescue(tx: Connection, now: datetime) -> Rescued:
-    """Return the rows of processes that are dead or whose lease ran out; those past the mark are in doubt."""
-    t = outbox.c
-    query = select(t.id, t.lease_owner, t.lease_until).where(t.status == "sending")
-    requeued = in_doubt = 0
-    for key, owner, until in tx.execute(statements.for_update(tx, query, skip_locked=True)).all():
-        if owner is not None and until is not None and until > now and not is_dead(owner):
-            continue
-        opened, doubted = _close_attempts(tx, key, now)
-        _settle(tx, key, now=now, next_attempt_at=now, error=DIED if doubted else None, uncount=not opened)
-        requeued, in_doubt = requeued + (not doubted), in_doubt + doubted
-    return Rescued(requeued=requeued, in_doubt=in_doubt)

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Insert, func, select
 
 from daemon import errors
 from daemon.store import archive
-from daemon.store.attempts import WENT
 from daemon.store.dialect import statements
 from daemon.store.schema import messages, outbox, outbox_recipients, polls
+from daemon.store.settlement import WENT
 
 
 def _row(tx: Connection) -> Insert:

@@ -13,37 +13,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, cast, exists, func, or_, select, text, update
+from sqlalchemy import Connection, case, cast, exists, func, literal, or_, select, text, update
 
 from daemon.mail.compose import Attachment
-from daemon.store.attempts import (
-    TO_BE_SENT,
-    WENT,
-    Attempt,
-    Rescued,
-    Verdict,
-    attempts_since,
-    committing,
-    prepare,
-    put_back,
-    record,
-    rescue,
-    status_for,
-    statuses_of,
-)
+from daemon.store.attempts import Attempt, Begun, Finished, Verdict, committing, prepare, record
 from daemon.store.desk import add, cancel, hold, listing, release, retry, show
 from daemon.store.dialect import statements, texts
 from daemon.store.dialect.types import Instant
-from daemon.store.schema import outbox, outbox_attachments, outbox_recipients
+from daemon.store.rescue import Rescued, put_back, rescue
+from daemon.store.schema import messages, outbox, outbox_attachments, outbox_recipients
+from daemon.store.settlement import TO_BE_SENT, WENT, status_for, statuses_of
 
 __all__ = [
     "Attempt",
+    "Begun",
     "Claimed",
+    "Finished",
     "Rescued",
     "Verdict",
     "add",
     "attachments_of",
-    "attempts_since",
     "cancel",
     "claim",
     "committing",
@@ -56,6 +45,7 @@ __all__ = [
     "next_due",
     "prepare",
     "put_back",
+    "put_off",
     "record",
     "refuse",
     "release",
@@ -67,6 +57,7 @@ __all__ = [
     "unpause",
 ]
 
+CLAIM_OCTETS: Final = 8 * 1024 * 1024  # of letters claimed at once, since they are in memory until they are sent
 ROUTE_ROWS: Final = 500  # rows a transaction; the caller comes again while there are more
 
 
@@ -100,20 +91,40 @@ class Claimed:
 # --- which rows, and who sends them ---------------------------------------------------------------------------------
 
 _CLAIMED: Final = [outbox.c[name] for name in Claimed.__dataclass_fields__]
+_ATTACHED: Final = (
+    select(func.sum(func.octet_length(outbox_attachments.c.content)))
+    .where(outbox_attachments.c.outbox_id == outbox.c.id)
+    .scalar_subquery()
+)
+_FORWARDED: Final = select(messages.c.octets).where(messages.c.id == outbox.c.forwards).scalar_subquery()
+# Of what the letter is made; 0 where there is nothing.
+_OCTETS: Final = sum(
+    (
+        func.coalesce(one, 0)
+        for one in (*(func.octet_length(outbox.c[name]) for name in ("body", "html", "raw")), _ATTACHED, _FORWARDED)
+    ),
+    start=literal(0),
+)
 
 
 def claim(
     tx: Connection, *, owner: str, now: datetime, lease: timedelta, limit: int, account: str | None = None
 ) -> list[Claimed]:
-    """Take rows that are due, highest priority first, then the longest due. account: only its rows."""
+    """Take rows that are due, highest priority first, then the longest due. account: only its rows.
+
+    At most `limit`, and no more than CLAIM_OCTETS of letters together, but for one that is larger alone.
+    """
     t = outbox.c
-    due = select(t.id).where(t.next_attempt_at <= now, or_(t.expires_at.is_(None), t.expires_at > now))
+    due = select(t.id, _OCTETS).where(t.next_attempt_at <= now, or_(t.expires_at.is_(None), t.expires_at > now))
     if account is not None:
         due = due.where(t.account == account)
-    due = statements.for_update(
-        tx, due.order_by(t.priority.desc(), t.next_attempt_at, t.id).limit(limit), skip_locked=True
-    )
-    ids = list(tx.execute(due).scalars())
+    due = due.order_by(t.priority.desc(), t.next_attempt_at, t.id).limit(limit)
+    ids, held = list[int](), 0
+    for key, octets in tx.execute(statements.for_update(tx, due, skip_locked=True)):
+        held += octets
+        if ids and held > CLAIM_OCTETS:
+            break
+        ids.append(key)
     if not ids:
         return []
     tx.execute(
@@ -186,6 +197,18 @@ def route(
     return changed
 
 
+def put_off(tx: Connection, account: str, until: datetime, reason: str, now: datetime) -> int:
+    """Let rows of an account that are due wait until then, and say why; give how many: the caller comes again while there are more."""
+    t = outbox.c
+    due = select(t.id).where(t.account == account, t.next_attempt_at <= now).order_by(t.id).limit(ROUTE_ROWS)
+    ids = list(tx.execute(statements.for_update(tx, due, skip_locked=True)).scalars())
+    rows = update(outbox).where(t.id.in_(ids))
+    if ids:
+        status = case((t.status == "queued", "deferred"), else_=t.status)
+        tx.execute(rows.values(status=status, next_attempt_at=until, last_error=reason, updated_at=now))
+    return len(ids)
+
+
 def unpause(tx: Connection, name: str, until: datetime, now: datetime) -> int:
     """Make the rows due that were put back until the end of a relay's pause; give how many."""
     t = outbox.c
@@ -206,13 +229,16 @@ def renew(tx: Connection, ids: Sequence[int], owner: str, until: datetime) -> No
 # --- rows that do not come that far ---------------------------------------------------------------------------------
 
 
-def attachments_of(conn: Connection, outbox_id: int) -> tuple[Attachment, ...]:
-    """Give a row's attachments, in the order in which they were inserted."""
+def attachments_of(conn: Connection, outbox_ids: Sequence[int]) -> dict[int, tuple[Attachment, ...]]:
+    """Give the attachments of those rows that have some, in the order in which they were inserted."""
     t = outbox_attachments.c
-    columns = (t.id, t.filename, t.content_type, t.content, t.content_id)
-    rows = conn.execute(select(*columns).where(t.outbox_id == outbox_id).order_by(t.id)).all()
-    exact = [texts.exact(conn, outbox_attachments, row._asdict()) for row in rows]
-    return tuple(Attachment(**{name: value for name, value in row.items() if name != "id"}) for row in exact)
+    query = select(t.id, t.outbox_id, t.filename, t.content_type, t.content, t.content_id).order_by(t.id)
+    found: dict[int, tuple[Attachment, ...]] = {}
+    for row in conn.execute(query.where(t.outbox_id.in_(list(outbox_ids)))).all():
+        exact = texts.exact(conn, outbox_attachments, row._asdict())
+        one = Attachment(**{name: value for name, value in exact.items() if name not in {"id", "outbox_id"}})
+        found[row.outbox_id] = (*found.get(row.outbox_id, ()), one)
+    return found
 
 
 def refuse(tx: Connection, outbox_id: int, reason: str, now: datetime) -> None:

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, delete, exists, func, select, update
 
 from daemon.mail import address as addresses
 from daemon.mail.message import Parsed
-from daemon.store.attempts import status_for
 from daemon.store.dialect import statements, texts
 from daemon.store.schema import accounts, match_queue, messages, outbox, outbox_attempts, outbox_recipients
+from daemon.store.settlement import status_for
 
 # What a recipient can be when a report makes it something. A refusal by the relay is no last word where an earlier attempt
 # was in doubt: the letter can be there for all that.

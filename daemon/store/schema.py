@@ -17,6 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
     literal_column,
+    text,
 )
 
 from daemon.store import columns
@@ -292,6 +293,7 @@ outbox_attempts = columns.table(
     columns.words("account"),
     columns.words("relay"),
     columns.words("session"),
+    Column("letters", COUNT, nullable=False, server_default=text("1")),
     Column("started_at", Instant, nullable=False),
     columns.maybe("committing_at", Instant),
     columns.maybe("finished_at", Instant),

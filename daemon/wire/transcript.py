@@ -96,8 +96,9 @@ class Transcript:
         """Return the kept lines, clean, oldest first."""
         return [Line(direction, self._clean(shown), octets) for direction, shown, octets in self._ring]
 
-    def text(self) -> str:
-        """Return the kept lines as text, `> USER anna` each; says how many earlier ones are not kept."""
-        dropped = self._recorded - len(self._ring)
+    def text(self, *, last: int = KEPT_LINES) -> str:
+        """Return the kept lines as text, `> USER anna` each; says how many earlier ones are not kept. last: at most so many."""
+        lines = self.lines()[-last:]
+        dropped = self._recorded - len(lines)
         head = [f"* {dropped} earlier lines are not kept"] if dropped else []
-        return "\n".join([*head, *(f"{line.direction} {line.shown}" for line in self.lines())])
+        return "\n".join([*head, *(f"{line.direction} {line.shown}" for line in lines)])

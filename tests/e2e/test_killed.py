@@ -15,8 +15,7 @@ import pytest
 
 from daemon.demo.pop3_server import Pop3Server
 from daemon.demo.smtp_server import SmtpServer
-from daemon.jobs import drain
-from daemon.jobs.step import Step
+from daemon.jobs.step import DrainStep, Step
 from tests.secrets_used import PASSWORD
 from tests.suite_log import child_log
 
@@ -122,9 +121,9 @@ def test_a_poll_killed_at_any_step_is_finished_by_the_next(
 
 
 @pytest.mark.parametrize("on_doubt", ["retry", "hold"])
-@pytest.mark.parametrize("step", list(drain.Step))
+@pytest.mark.parametrize("step", list(DrainStep))
 def test_a_drain_killed_at_any_step_loses_nothing_and_doubles_only_what_it_doubted(
-    step: drain.Step,
+    step: DrainStep,
     on_doubt: str,
     tmp_path: Path,
     servers: tuple[Pop3Server, SmtpServer],
@@ -144,7 +143,7 @@ def test_a_drain_killed_at_any_step_loses_nothing_and_doubles_only_what_it_doubt
 
     assert 0 == runner.go("send", "-", environment, tmp_path)
     after = Counter(to for letter in smtp.received for to in letter.recipients)
-    doubted = step in {drain.Step.COMMITTING, drain.Step.ANSWERED}
+    doubted = step in {DrainStep.COMMITTING, DrainStep.ANSWERED}
     statuses = Counter(status for (status,) in query(tmp_path, "SELECT status FROM outbox"))
     if doubted and on_doubt == "hold":
         assert {"sent": 4, "in_doubt": 1} == statuses
@@ -157,7 +156,7 @@ def test_a_drain_killed_at_any_step_loses_nothing_and_doubles_only_what_it_doubt
     else:
         assert {"sent": 5} == statuses
         assert {f"r{n}@example.net" for n in range(5)} == set(after)
-        assert after.total() == (6 if step is drain.Step.ANSWERED else 5)
+        assert after.total() == (6 if step is DrainStep.ANSWERED else 5)
         ids: dict[tuple[str, ...], set[bytes]] = {letter.recipients: set() for letter in smtp.received}
         for letter in smtp.received:
             ids[letter.recipients].add(

@@ -18,8 +18,10 @@ def clock() -> house.Clock:
 
 
 @pytest.fixture
-def context(database: Database, clock: house.Clock) -> Context:
-    return house.context(database, clock)
+def context(database: Database, clock: house.Clock) -> Iterator[Context]:
+    made = house.context(database, clock)
+    yield made
+    made.connections.close_idle(float("inf"))
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from daemon.demo.smtp_server import SmtpServer
-from daemon.jobs import budget, drain
+from daemon.jobs import drain
 from daemon.jobs.context import Context
 from daemon.mail.account import Account, Quota
+from daemon.store import budget
 from tests.doubles import house
 
 HOURLY = Quota(count=2, period=timedelta(hours=1))
@@ -51,9 +52,13 @@ def test_the_tightest_of_several_quotas_counts(context: Context, clock: house.Cl
     drain.drain(home, context)
     clock.forward(hours=1, seconds=1)
     assert 1 == drain.drain(home, context).sent
-    assert clock.now + timedelta(hours=22) < (budget.full_until(context, "home", [HOURLY, DAILY]) or clock.now)
+    with context.database.reading() as conn:
+        room = budget.room(conn, "home", [HOURLY, DAILY], clock.now)
+    assert 0 == room.letters
+    assert clock.now + timedelta(hours=22) < (room.until or clock.now)
 
 
-@pytest.mark.parametrize("quotas", [[], [HOURLY]])
-def test_an_unused_budget_has_room(context: Context, quotas: list[Quota]) -> None:
-    assert budget.full_until(context, "home", quotas) is None
+@pytest.mark.parametrize(("quotas", "letters"), [([], None), ([HOURLY], 2)])
+def test_an_unused_budget_has_room(context: Context, quotas: list[Quota], letters: int | None) -> None:
+    with context.database.reading() as conn:
+        assert budget.Room(letters=letters) == budget.room(conn, "home", quotas, context.clock())

@@ -53,23 +53,16 @@ class Office:
         now, owner = self.context.clock(), self.context.owner
         with self.database.transaction() as tx:
             assert [row] == [one.id for one in outbox.claim(tx, owner=owner, now=now, lease=LEASE, limit=9)]
-            attempt = outbox.prepare(
-                tx,
-                row,
-                message_id=message_id,
-                recipients=[(to, "to") for to, _ in verdicts],
-                account="home",
-                relay="relay:25",
-                session="s",
-                now=now,
-            )
+            begun = outbox.Begun(outbox_id=row, message_id=message_id, recipients=[(to, "to") for to, _ in verdicts])
+            attempt = outbox.prepare(tx, [begun], account="home", relay="relay:25", session="s", now=now)[row]
             outbox.committing(tx, [attempt.id], now)
             said = [
                 Verdict(address=to, status=status, code=250 if status == "sent" else None, reply=f"relay: {status}")
                 for to, status in verdicts
                 if to in attempt.addresses
             ]
-            outbox.record(tx, attempt.id, said, now=now, next_attempt_at=now + timedelta(minutes=1), transcript=None)
+            ended = outbox.Finished(attempt=attempt, verdicts=said, next_attempt_at=now + timedelta(minutes=1))
+            outbox.record(tx, [ended], now=now)
 
     def archive(self, *messages: bytes, account: str = "home") -> list[int]:
         """Put messages into the archive, and index them."""

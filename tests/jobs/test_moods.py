@@ -18,7 +18,7 @@ from daemon.jobs.context import Context
 from daemon.jobs.poll import poll
 from daemon.jobs.turns import Turns
 from daemon.mail.account import Account
-from daemon.store import accounts
+from daemon.store import accounts, relays
 from daemon.wire.secret import Secret, SecretSource
 from tests.doubles import house
 from tests.secrets_used import PASSWORD
@@ -252,7 +252,7 @@ def test_a_retry_ends_stop_back_off_and_relay_pause(
 ) -> None:
     account, turns = stopped(context, pop3_server), Turns.of(context)
     with context.database.transaction() as tx:
-        accounts.relay_failed(tx, "home", "no relay", clock.now, clock.now + LONGEST)
+        relays.failed(tx, "home", "r:25", "no relay", clock.now, clock.now + LONGEST)
     standstill.retry(context.database, "home", clock.now)
     assert {"home"} == turns.due(context)
     assert turns.allows(account, context)

@@ -38,7 +38,7 @@ def carry(
     """Give keys with the kinds of their outcomes, as they came, and the name of the error at the end."""
     came: list[tuple[int, list[type[Outcome]]]] = []
     try:
-        for one, outcomes in relay.carry(iter(parcels), before_end=before_end, window=window):
+        for one, outcomes in relay.carry(iter(parcels), before_end=before_end, window=lambda: window):
             assert list(dict.fromkeys(one.envelope.recipients)) == list(outcomes)
             came.append((one.key, [type(outcome) for outcome in outcomes.values()]))
     except errors.PostroomError as error:
@@ -60,9 +60,11 @@ def mta() -> Iterator[Mta]:
 WAYS: dict[str, tuple[set[str], int]] = {
     "chunks": (set(), 10),
     "chunks one by one": (set(), 1),
+    "chunks word by word": (set(), 0),
     "chunks without PIPELINING": ({"PIPELINING"}, 10),
     "data": ({"CHUNKING"}, 10),
     "data one by one": ({"CHUNKING"}, 1),
+    "data word by word": ({"CHUNKING"}, 0),
     "data without PIPELINING": ({"CHUNKING", "PIPELINING"}, 10),
 }
 
@@ -130,7 +132,7 @@ def test_the_window_is_full_and_no_fuller(connect: Connect) -> None:
 
     with RawRelay(play) as raw:
         relay = connect(raw.port)
-        carried = relay.carry((parcel(key) for key in itertools.count()), before_end=lambda _: None, window=5)
+        carried = relay.carry((parcel(key) for key in itertools.count()), before_end=lambda _: None, window=lambda: 5)
         assert 0 == next(carried)[0].key
         with pytest.raises(errors.ConnectionLost):
             for one, outcomes in carried:
@@ -149,7 +151,7 @@ def test_parcels_are_taken_lazily(mta: Mta, connect: Connect) -> None:
             taken.append(key)
             yield parcel(key)
 
-    carried = connect(mta.port).carry(parcels(), before_end=lambda _: None, window=8)
+    carried = connect(mta.port).carry(parcels(), before_end=lambda _: None, window=lambda: 8)
     for done, _ in enumerate(carried, 1):
         assert len(taken) <= done + 7
         if done == 20:
@@ -366,7 +368,7 @@ def test_out_of_step_between_two_letters_is_the_end(mta: Mta, connect: Connect, 
 def test_a_caller_that_leaves_early_leaves_a_dead_line(mta: Mta, connect: Connect) -> None:
     mta.answers["BDAT"] = lambda seen: Answer(keep=0, then=Then.STALL) if seen.nth == 4 else None
     relay = connect(mta.port)
-    carried = relay.carry((parcel(key) for key in range(9)), before_end=lambda _: None, window=4)
+    carried = relay.carry((parcel(key) for key in range(9)), before_end=lambda _: None, window=lambda: 4)
     next(carried)
     next(carried)
     carried.close()

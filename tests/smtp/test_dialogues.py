@@ -79,7 +79,7 @@ def test_letters_that_are_carried_at_once_have_the_outcomes_that_the_dialogue_gi
         closing(connect(server.port, protocol=LMTP if is_lmtp else SMTP)) as relay,
         pytest.raises(error) if error is not None else nullcontext(),
     ):
-        for one, outcomes in relay.carry(iter(parcels), before_end=lambda _: None, window=3):
+        for one, outcomes in relay.carry(iter(parcels), before_end=lambda _: None, window=lambda: 3):
             assert len(came) == one.key
             came.append(tuple(type(outcomes[to]) for to in envelope.recipients))
     assert expected == came

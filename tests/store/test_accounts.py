@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.store import accounts
+from daemon.store import accounts, relays
 from daemon.store.database import Database
 from daemon.store.lease import Owner, is_dead
 
@@ -80,21 +80,23 @@ def test_failures_are_counted_from_the_first_and_end_with_a_success(database: Da
         accounts.register(tx, [("home", "anna@example.org")])
         for at in (now, later):
             accounts.failed(tx, "home", "no route", at, at + TEN)
-            accounts.relay_failed(tx, "home", "no relay", at, at + TEN)
+            relays.failed(tx, "home", "r:25", "no relay", at, at + TEN)
         standing = accounts.standing(tx, "home")
         assert (2, later + TEN) == (standing.failures, standing.next_poll_at)
-        assert (2, later + TEN) == (accounts.relay_failures(tx, "home"), accounts.relay_paused_until(tx, "home"))
+        assert later + TEN == relays.paused_until(tx, "home")
+        assert {"r:25": relays.Standing(failures=2, paused_until=later + TEN)} == relays.standings(tx, "home")
         (row,) = accounts.all(tx)
         assert (now, now, "no route") == (row.failing_since, row.relay_failing_since, row.last_error)
         accounts.end_pauses(tx, "home")
+        relays.end_pauses(tx, "home")
         standing = accounts.standing(tx, "home")
         assert (None, None, 2) == (
             standing.next_poll_at,
-            accounts.relay_paused_until(tx, "home"),
+            relays.paused_until(tx, "home"),
             standing.failures,
         )
         accounts.succeeded(tx, "home", later)
-        accounts.relay_succeeded(tx, "home", later)
+        relays.succeeded(tx, "home", "r:25", later)
         (row,) = accounts.all(tx)
         assert (None, None, 0, 0) == (row.failing_since, row.relay_failing_since, row.failures, row.relay_failures)
         assert "anna@example.org" == row.address
@@ -102,11 +104,23 @@ def test_failures_are_counted_from_the_first_and_end_with_a_success(database: Da
 
 def test_an_account_that_nobody_knows_fails_at_nothing(database: Database) -> None:
     with database.reading() as conn:
-        assert (accounts.Standing(), 0, None) == (
+        assert (accounts.Standing(), {}, None) == (
             accounts.standing(conn, "x"),
-            accounts.relay_failures(conn, "x"),
-            accounts.relay_paused_until(conn, "x"),
+            relays.standings(conn, "x"),
+            relays.paused_until(conn, "x"),
         )
+
+
+def test_an_account_is_paused_while_all_its_relays_are(database: Database, now: datetime) -> None:
+    with database.transaction() as tx:
+        accounts.register(tx, [("home", "anna@example.org")])
+        assert None is relays.failed(tx, "home", "a:25", "down", now, now + TEN, others=["b:25"])
+        assert None is relays.paused_until(tx, "home")
+        assert now + TEN == relays.failed(tx, "home", "b:25", "down", now, now + 2 * TEN, others=["a:25"])
+        assert now + TEN == relays.paused_until(tx, "home")
+        relays.succeeded(tx, "home", "a:25", now + TEN)
+        assert None is relays.paused_until(tx, "home")
+        assert {"a:25": 0, "b:25": 1} == {name: one.failures for name, one in relays.standings(tx, "home").items()}
 
 
 def test_a_stop_outlives_the_end_of_pauses_and_ends_by_a_resume_or_a_success(database: Database, now: datetime) -> None:

@@ -39,18 +39,10 @@ def claim(
         return outbox.claim(tx, owner=owner, now=now, lease=LEASE, limit=limit, account=account)
 
 
-def prepare(database: Database, row: int, now: datetime) -> outbox.Attempt:
+def prepare(database: Database, row: int, now: datetime, message_id: str = "<1@x>") -> outbox.Attempt:
+    begun = outbox.Begun(outbox_id=row, message_id=message_id, recipients=[(A, "to"), (B, "cc")])
     with database.transaction() as tx:
-        return outbox.prepare(
-            tx,
-            row,
-            message_id="<1@x>",
-            recipients=[(A, "to"), (B, "cc")],
-            account="home",
-            relay="r:25",
-            session="s",
-            now=now,
-        )
+        return outbox.prepare(tx, [begun], account="home", relay="r:25", session="s", now=now)[row]
 
 
 def record(database: Database, attempt: outbox.Attempt, now: datetime, **statuses: str) -> str:
@@ -58,8 +50,9 @@ def record(database: Database, attempt: outbox.Attempt, now: datetime, **statuse
         Verdict(address=to, status=status, code=None if status == "in_doubt" else 250, reply=f"said {status}")
         for to, status in zip((A, B), statuses.values(), strict=False)
     ]
+    finished = outbox.Finished(attempt=attempt, verdicts=verdicts, next_attempt_at=now + LEASE, transcript="> DATA")
     with database.transaction() as tx:
-        return outbox.record(tx, attempt.id, verdicts, now=now, next_attempt_at=now + LEASE, transcript="> DATA")
+        return outbox.record(tx, [finished], now=now)[attempt.outbox_id]
 
 
 def row_of(database: Database, row: int) -> Any:
@@ -106,7 +99,7 @@ def test_a_claim_gives_every_column(database: Database, now: datetime) -> None:
     with database.reading() as conn:
         assert (
             Attachment(filename="März.bin", content_type="x/y", content=b"\x00\xff", content_id="c1"),
-        ) == outbox.attachments_of(conn, row)
+        ) == outbox.attachments_of(conn, [row])[row]
 
 
 @pytest.mark.parametrize("raw", ["b'Subject: \\x00\\xff'", "text"])
@@ -202,10 +195,7 @@ def test_the_message_id_of_the_first_attempt_stays(database: Database, insert: I
     claim(database, now)
     record(database, prepare(database, row, now), now, a="deferred", b="deferred")
     claim(database, now + LEASE)
-    with database.transaction() as tx:
-        outbox.prepare(
-            tx, row, message_id="<2@x>", recipients=[(A, "to")], account="h", relay="r", session="s", now=now
-        )
+    prepare(database, row, now, message_id="<2@x>")
     assert "<1@x>" == row_of(database, row).message_id
 
 
@@ -229,7 +219,8 @@ def test_a_row_that_was_taken_back_before_its_attempt_has_nobody_to_be_sent_to(
     claim(database, now)
     with database.transaction() as tx:
         tx.execute(text("UPDATE outbox SET status = 'held'"))
-    assert () == prepare(database, row, now).addresses
+    with pytest.raises(KeyError):
+        prepare(database, row, now)
 
 
 def test_a_row_that_was_deleted_meanwhile_breaks_nothing(database: Database, insert: Insert, now: datetime) -> None:
@@ -245,9 +236,9 @@ def test_network_text_is_made_storable(database: Database, insert: Insert, now: 
     row = insert()
     claim(database, now)
     attempt = prepare(database, row, now)
+    verdict = Verdict(address=A, status="failed", code=550, reply="a\x00b\udcff")
     with database.transaction() as tx:
-        verdict = Verdict(address=A, status="failed", code=550, reply="a\x00b\udcff")
-        outbox.record(tx, attempt.id, [verdict], now=now, next_attempt_at=None, transcript=None)
+        outbox.record(tx, [outbox.Finished(attempt=attempt, verdicts=[verdict], next_attempt_at=None)], now=now)
     assert "550 a\ufffdb?" in row_of(database, row).last_error
 
 

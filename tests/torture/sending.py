@@ -25,8 +25,8 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from daemon.demo.smtp_server import Received, SmtpServer
-from daemon.jobs import drain
 from daemon.jobs.context import Context
+from daemon.jobs.step import DrainStep
 from daemon.jobs.sweep import sweep
 from daemon.store import upgrade
 from daemon.store.database import Database
@@ -37,7 +37,7 @@ from tests.servers import child
 from tests.torture.campaign import LONGER, SHORTER
 from tests.torture.victim import Victim
 
-FIRST_STEP: Final = next(iter(drain.Step)).value
+FIRST_STEP: Final = next(iter(DrainStep)).value
 FIRST_SPAN_SECONDS: Final = 0.2
 MOST_ROWS: Final = 40  # that wait for one run; as many as are claimed at a time, and some
 FINISHING_RUNS: Final = 20

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    Update,
     any_,
     cast,
     func,
@@ -108,23 +109,27 @@ def present(conn: Connection, column: Column[str], texts: Sequence[str]) -> set[
 
 ROWS_A_STATEMENT: Final = 200  # of one INSERT: with eleven columns far below the 32,766 parameters that SQLite takes
 
-_COMPILED: Final[dict[tuple[str, Callable[[Connection], Insert]], tuple[str, Sequence[str] | None]]] = {}
+_COMPILED: Final[dict[tuple[str, Callable[[Connection], Insert | Update]], tuple[str, Sequence[str] | None]]] = {}
 
 
-def bulk(tx: Connection, make: Callable[[Connection], Insert], rows: Sequence[dict[str, Any]]) -> None:
-    """Run an INSERT for many rows. make: a function that gives it, always the same one; it is compiled once.
+def bulk(tx: Connection, make: Callable[[Connection], Insert | Update], rows: Sequence[dict[str, Any]]) -> None:
+    """Run an INSERT, or an UPDATE of bound names, for many rows. make: a function that gives it, always the same one.
 
     rows: all of one shape, always the same one, of two columns at least; values as `ready` makes them.
     """
     key = kind_of(tx), make
     if key not in _COMPILED:
-        compiled = make(tx).compile(dialect=tx.dialect, column_keys=list(rows[0]))
+        made = make(tx)
+        compiled = made.compile(dialect=tx.dialect, column_keys=list(rows[0]) if isinstance(made, Insert) else None)
         _COMPILED[key] = compiled.string, compiled.positiontup
     statement, names = _COMPILED[key]
     if names is None:
         tx.exec_driver_sql(statement, list(rows))
         return
     pick, one = itemgetter(*names), f"({', '.join('?' * len(names))})"
+    if not statement.startswith("INSERT"):
+        tx.exec_driver_sql(statement, list(map(pick, rows)))
+        return
     for start in range(0, len(rows), ROWS_A_STATEMENT):
         part = rows[start : start + ROWS_A_STATEMENT]
         many = statement.replace(one, ", ".join([one] * len(part)), 1)
@@ -184,8 +189,8 @@ def _run_json(tx: Connection, statement: str, rows: Sequence[dict[str, Any]]) ->
     tx.exec_driver_sql(statement, (values,))
 
 
-def ready(tx: Connection, moment: datetime) -> Any:
-    """Give a time as the driver takes it."""
+def ready(tx: Connection, moment: datetime | None) -> Any:
+    """Give a time as the driver takes it; None stays None."""
     return Instant().process_bind_param(moment, tx.dialect)
 
 

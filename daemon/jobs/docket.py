@@ -1,0 +1,317 @@
+"""The rows of one drain on their way from claim to verdict, in batches: a COMMIT costs more than fifty rows in it.
+
+    claim (lease) -> letters -> prepare (an attempt each) -> parcels, pulled by the relay -> mark -> the relay's answers -> record
+
+Each arrow into the database is one short transaction for all rows of a batch; none is open while a socket is waited on. How
+many rows are claimed at once follows the relay's pace: what is marked and not answered is what a SIGKILL leaves in doubt.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+from daemon import errors, trace
+from daemon.jobs import letter, verdict
+from daemon.jobs.connections import Pace
+from daemon.jobs.context import Context
+from daemon.jobs.letter import Item
+from daemon.jobs.step import DrainStep
+from daemon.jobs.work import Work
+from daemon.mail.account import Account, Smtp
+from daemon.mail.envelope import Envelope, Parcel
+from daemon.mail.sign import Signer
+from daemon.smtp.relay import Relay
+from daemon.smtp.replies import Deferred, Outcome, Reply, Sent, is_about_the_relay
+from daemon.store import budget, outbox
+
+LEASE: Final = timedelta(minutes=10)  # a claimed row belongs to us this long; renewed while there is progress
+RENEW_SECONDS: Final = 60.0  # on progress, the leases of claimed rows are renewed this often
+PATIENCE: Final = timedelta(seconds=2)  # a budget that has room again this soon is waited for with the line open
+LATEST_SECONDS: Final = 0.05  # an answer is written down this soon, however few there are
+SLICE_SECONDS: Final = 60.0  # then others have their turn; the connection is kept, and the drain comes again
+SHOWN_LINES: Final = 100  # of the transcript, kept with an attempt that did not go well
+
+
+class Docket:
+    """What one drain has claimed, and has not come to an end with."""
+
+    def __init__(self, account: Account, smtp: Smtp, context: Context, ended: Callable[[str], None]) -> None:
+        """Begin with nothing. ended: told the status that each row comes to; `put_back` for one that goes back to the queue."""
+        self._account, self._smtp, self._context, self._ended = account, smtp, context, ended
+        self._name = account.name
+        self._keys = itertools.count(1)
+        self._claimed: list[outbox.Claimed] = []  # no attempt yet
+        self._works: dict[int, Work] = {}  # by row, in the order of sending; an attempt is open
+        self._waiting: deque[tuple[Parcel, Work]] = deque()  # for the relay to pull
+        self._out: dict[int, Work] = {}  # by the key of a parcel that is with the relay
+        self._answered: list[Work] = []  # and not written down yet
+        self._answered_at = self._renewed = self._began = context.monotonic()
+        self.signer: Signer | None = None  # of this session
+        self.put_off: Reply | None = None  # what the relay said last, if it took nothing for reasons of its own
+        self.put_off_in_a_row = 0
+
+    # --- rows into parcels ------------------------------------------------------------------------------------------
+
+    def claim(self, limit: int) -> bool:
+        """Take rows that are due; False if nothing is."""
+        context = self._context
+        if not self._claimed and not context.stop.is_set():
+            with context.database.transaction() as tx:
+                self._claimed = outbox.claim(
+                    tx, owner=context.owner, now=context.clock(), lease=LEASE, limit=limit, account=self._name
+                )
+            if self._claimed:
+                context.step(DrainStep.CLAIMED, account=self._name)
+        return bool(self._claimed)
+
+    def parcels(self, relay: Relay, pace: Pace) -> Iterator[Parcel]:
+        """Give what is due, claiming as it goes, until nothing is, or the house stops, or others should have their turn."""
+        context = self._context
+        while not context.stop.is_set():
+            while self._waiting:
+                parcel, work = self._waiting.popleft()
+                self._out[parcel.key] = work
+                yield parcel
+                if context.stop.is_set():
+                    return
+            self.record()
+            if context.monotonic() - self._began > SLICE_SECONDS:
+                return
+            if not self.claim(pace.rows) or not self._begin(relay):
+                return
+
+    def _begin(self, relay: Relay) -> bool:
+        """Begin an attempt at what is claimed, as far as the budget goes; False if there is no budget left to wait for."""
+        context = self._context
+        items, refused = self._letters()
+        split = 1 if self._smtp.verp else relay.most_recipients
+        with context.database.transaction() as tx:
+            now = context.clock()
+            for row, error in refused:
+                outbox.refuse(tx, row.id, str(error), now)
+            room = budget.reserve(tx, self._name, self._smtp.budget, now)
+            taken = _within(room.letters, items, split)
+            attempts = outbox.prepare(
+                tx,
+                [item.begun for item in taken],
+                account=self._name,
+                relay=relay.peer,
+                session=relay.session_id,
+                now=now,
+                owner=context.owner,
+                split=split,
+            )
+        for row, error in refused:
+            trace.row_refused(outbox=row.id, error=error)
+            self._ended("failed")
+        self._claimed = [item.row for item in items[len(taken) :]]
+        for item in taken:
+            attempt = attempts.get(item.row.id)
+            if attempt is None:  # somebody took the row back meanwhile, or our lease ran out
+                self._ended("put_back")
+            else:
+                self._works[item.row.id] = self._work(item, attempt, split)
+        if taken:
+            context.step(DrainStep.PREPARED, account=self._name)
+        if room.until is None or taken:
+            return True
+        return self._wait_for_room(room.until)
+
+    def _letters(self) -> tuple[list[Item], list[tuple[outbox.Claimed, errors.InputInvalid]]]:
+        """Make letters of what is claimed; a row that can't be one stops no other."""
+        rows = self._claimed
+        enclosed = letter.enclosed(self._context.database, rows)
+        items, refused = list[Item](), list[tuple[outbox.Claimed, errors.InputInvalid]]()
+        for row in rows:
+            try:
+                items.append(letter.write(row, enclosed.pop(row.id), self._account))
+            except errors.InputInvalid as error:
+                refused.append((row, error))
+        return items, refused
+
+    def _work(self, item: Item, attempt: outbox.Attempt, split: int) -> Work:
+        """Put an attempt's letters into the queue; one that has nobody to go to is at its end."""
+        work = Work(item=item, attempt=attempt)
+        written = letter.signed(item.letter, self.signer)
+        for start in range(0, len(attempt.addresses), split):
+            parcel = Parcel(
+                key=next(self._keys),
+                envelope=Envelope(sender=written.sender, recipients=attempt.addresses[start : start + split]),
+                content=written.content,
+                smtputf8=written.needs_smtputf8,
+                eight_bit=written.needs_8bit,
+            )
+            self._waiting.append((parcel, work))
+            work.parts += 1
+        if not work.parts:
+            self._answered.append(work)
+        return work
+
+    def _wait_for_room(self, until: datetime) -> bool:
+        context = self._context
+        wait = until - context.clock()
+        if wait > PATIENCE or context.stop.is_set():
+            self._return(f"the budget of account {self._name!r} is used up", until)
+            return False
+        context.pause(wait)
+        return True
+
+    # --- what the relay does ----------------------------------------------------------------------------------------
+
+    def mark(self, key: int) -> None:
+        """Make durable that the ends of letters may leave: of this one, and of those that will follow at once."""
+        if self._out[key].is_marked:
+            return
+        context = self._context
+        unmarked = [work for work in self._works.values() if not work.is_marked]
+        with context.database.transaction() as tx:
+            outbox.committing(tx, [work.attempt.id for work in unmarked], context.clock())
+        for work in unmarked:
+            work.is_marked = True
+        context.step(DrainStep.COMMITTING, account=self._name)
+
+    def answer(self, parcel: Parcel, outcomes: dict[str, Outcome], relay: Relay) -> None:
+        """Take the relay's answer; it is written down with others, soon."""
+        work = self._out.pop(parcel.key)
+        work.outcomes |= outcomes
+        work.parts -= 1
+        if any(not isinstance(one, Sent) for one in outcomes.values()) and self._context.trace_mode != "off":
+            work.transcript = relay.transcript.text(last=SHOWN_LINES)
+        self._judge(outcomes)
+        if work.parts:
+            return
+        if not self._answered:
+            self._answered_at = self._context.monotonic()
+        self._answered.append(work)
+        if self._context.monotonic() - self._answered_at > LATEST_SECONDS:
+            self.record()
+
+    def _judge(self, outcomes: dict[str, Outcome]) -> None:
+        """Count the letters in a row that the relay put off for reasons of its own."""
+        replies = [
+            one.reply for one in outcomes.values() if isinstance(one, Deferred) and is_about_the_relay(one.reply)
+        ]
+        if len(replies) == len(outcomes):
+            self.put_off, self.put_off_in_a_row = replies[-1], self.put_off_in_a_row + 1
+        else:
+            self.put_off, self.put_off_in_a_row = None, 0
+
+    def record(self) -> None:
+        """Write down what was answered."""
+        answered = self._answered
+        if not answered:
+            return
+        statuses = verdict.record(self._context, answered)
+        self._answered = []
+        self._context.step(DrainStep.RECORDED, account=self._name)
+        for work in answered:
+            del self._works[work.id]
+            self._tell(work, statuses[work.id])
+
+    def _tell(self, work: Work, status: str) -> None:
+        for address, reason in verdict.doubts(work.outcomes):
+            trace.row_in_doubt(account=self._name, outbox=work.id, address=address, reason=reason)
+        trace.row_finished(
+            account=self._name,
+            outbox=work.id,
+            status=status,
+            attempt=work.item.row.attempts,
+            recipients=len(work.outcomes),
+            session=work.attempt.session,
+        )
+        self._ended(status)
+
+    # --- ends -------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is claimed."""
+        return not (self._claimed or self._works)
+
+    @property
+    def rows(self) -> int:
+        """How many rows are claimed."""
+        return len(self._claimed) + len(self._works)
+
+    def lost(self, error: errors.PostroomError) -> None:
+        """Let the recipients wait whose letter was not given to the relay, where other letters of their row were."""
+        for work in self._works.values():
+            if work.outcomes and work.parts:
+                for address in work.attempt.addresses:
+                    work.outcomes.setdefault(address, Deferred(Reply.ours(str(error))))
+                self._answered.append(work)
+        self._out.clear()
+        self._waiting.clear()
+
+    def _return(self, reason: str, until: datetime) -> None:
+        """Return the rows to the queue at which no attempt has begun."""
+        rows, self._claimed = self._claimed, []
+        context = self._context
+        with context.database.transaction() as tx:
+            outbox.put_back(
+                tx,
+                [row.id for row in rows],
+                reason=reason,
+                next_attempt_at=until,
+                now=context.clock(),
+                owner=context.owner,
+            )
+        for _ in rows:
+            self._ended("put_back")
+
+    def put_back(self, reason: str, until: datetime | None = None, *, in_order: bool = True) -> int:
+        """Return what has no answer to the queue, due at once or at `until`, without counting an attempt; give how many.
+
+        in_order: the relay has said of each letter whose end left what became of it; else those that are with it are in doubt.
+        """
+        if in_order:
+            self.record()
+        doubtful = {work.id for work in (*self._out.values(), *self._answered)} if not in_order else set()
+        ids = [row.id for row in self._claimed] + list(self._works)
+        if ids:
+            now = self._context.clock()
+            with self._context.database.transaction() as tx:
+                outbox.put_back(
+                    tx,
+                    ids,
+                    reason=reason,
+                    next_attempt_at=until or now,
+                    now=now,
+                    owner=self._context.owner,
+                    unsent=self._works.keys() - doubtful,
+                )
+            for _ in ids:
+                self._ended("put_back")
+        self._claimed, self._answered = [], []
+        self._works.clear()
+        self._out.clear()
+        self._waiting.clear()
+        return len(ids)
+
+    def keep(self) -> None:
+        """Keep what is claimed for longer, and write down what was answered a while ago; called on every progress."""
+        context = self._context
+        now = context.monotonic()
+        if self._answered and now - self._answered_at > LATEST_SECONDS:
+            self.record()
+        if now - self._renewed < RENEW_SECONDS:
+            return
+        ids = [row.id for row in self._claimed] + list(self._works)
+        with context.database.transaction() as tx:
+            outbox.renew(tx, ids, context.owner, context.clock() + LEASE)
+        self._renewed = now
+
+
+def _within(letters: int | None, items: list[Item], split: int) -> list[Item]:
+    """Return the first of them for which there is room; a row may go beyond it, or one of many recipients would never go."""
+    if letters is None:
+        return items
+    taken = []
+    for item in items:
+        if letters <= 0:
+            break
+        taken.append(item)
+        letters -= -(-len(item.letter.recipients) // split)
+    return taken
