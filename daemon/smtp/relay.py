@@ -256,6 +256,7 @@ class Relay:
         if self.usable:
             try:
                 self._dialogue.look()
+                self._dialogue.ensure_sound()
             except (errors.WireError, errors.Stopped):
                 self._dialogue.lose()
         return self.usable and not self._dialogue.answers

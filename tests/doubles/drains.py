@@ -20,6 +20,9 @@ r"""Drains as data: rows, what a relay does to them in one visit after another, 
     EXPECT attempts a in_doubt sent          how they ended; none: there were none
     EXPECT taken bob@example.net             recipients that the relay has taken a letter for, twice named if twice
     EXPECT relay paused                      or open
+    EXPECT connections 1                     that there were so far
+    KEEP                                     what a drain leaves open stays open for the next one
+    BETWEEN CLOSE                            what the relay does on every open connection behind this visit
     AGAIN 2m                                 later; the relay has good manners again, but for what follows
 
 The longest of the rules that fit is played. Moments have names like lines: CONNECT, CONTENT (the first octet of a letter has
@@ -47,11 +50,12 @@ class Rule:
 
 @dataclass(slots=True, kw_only=True)
 class Visit:
-    """One drain. later: since the one before.  expected: what and the rest, as written."""
+    """One drain. later: since the one before.  expected: what and the rest, as written.  between: steps behind it."""
 
     later: timedelta = timedelta()
     rules: list[Rule] = field(default_factory=list)
     expected: list[tuple[str, str]] = field(default_factory=list)
+    between: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +69,7 @@ class Drains:
     serves: str | None = None
     names: tuple[str, ...] = ()
     logs_in: bool = False
+    keeps: bool = False
     offers: list[str] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=lambda: [Visit()])
 
@@ -107,6 +112,10 @@ class Drains:
                 self.names = tuple(rest.split())
             case "LOGIN":
                 self.logs_in = True
+            case "KEEP":
+                self.keeps = True
+            case "BETWEEN":
+                visit.between.append(rest)
             case "OFFER":
                 self.offers.append(rest)
             case "ON":

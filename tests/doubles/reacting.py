@@ -52,6 +52,11 @@ class _Client(Scripted):
                 self._command(self._line())
         self.hang_up()
 
+    def do(self, steps: list[str]) -> None:
+        """Do this unasked, from another thread."""
+        for step in steps:
+            self._play(step)
+
     def hang_up(self) -> None:
         """Close, from whatever thread."""
         assert self._connection is not None
@@ -234,6 +239,12 @@ class Reacting:
         """React by these rules from now on."""
         self._visit = visit
         self._heard = Counter()
+
+    def do_between(self, visit: Visit) -> None:
+        """Do on every open connection what comes behind a visit."""
+        for client, _thread in self._clients:
+            with contextlib.suppress(OSError):
+                client.do(visit.between)
 
     def behave(self, drains: Drains) -> None:
         """React in good manners from now on, and offer what the settings need."""
