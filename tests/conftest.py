@@ -15,6 +15,7 @@ from daemon import trace
 from daemon.store import upgrade
 from daemon.store.database import Database
 from tests import suite_log
+from tests.doubles import house
 from tests.servers import cleared, postgres
 
 # Read before the environment is cleaned for the tests.
@@ -150,3 +151,11 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.dispose()
+
+
+@pytest.fixture(autouse=True)
+def _relays_are_let_go_of() -> Iterator[None]:
+    """A house keeps its sessions with relays open; behind a test nobody closes them but us."""
+    yield
+    while house.CONNECTIONS:
+        house.CONNECTIONS.pop().close_idle(float("inf"))

@@ -4,6 +4,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from daemon.jobs.connections import Connections
 from daemon.jobs.context import Context
 from daemon.mail.account import Account, DeletePolicy, Pop3, Smtp
 from daemon.retry import Backoff
@@ -14,6 +15,7 @@ from daemon.wire.secret import Secret, SecretSource
 from daemon.wire.stream import Endpoint, Security
 from tests.secrets_used import PASSWORD
 
+CONNECTIONS: list[Connections] = []  # of all contexts of one test; the suite closes them behind it
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NEVER = DeletePolicy(kind="never")
 AFTER_FETCH = DeletePolicy(kind="after_fetch")
@@ -73,4 +75,6 @@ def context(database: Database, clock: Clock, **changes: Any) -> Context:
     with database.transaction() as tx:
         accounts.register(tx, [("home", "anna@example.org"), ("work", "anna@work.example")])
     known: dict[str, Any] = {"owner": str(Owner.current()), "backoff": BACKOFF, "jitter": lambda: 0.5, "clock": clock}
-    return Context(database=database, **(known | changes))
+    made = Context(database=database, **(known | changes))
+    CONNECTIONS.append(made.connections)
+    return made

@@ -18,10 +18,8 @@ def clock() -> house.Clock:
 
 
 @pytest.fixture
-def context(database: Database, clock: house.Clock) -> Iterator[Context]:
-    made = house.context(database, clock)
-    yield made
-    made.connections.close_idle(float("inf"))
+def context(database: Database, clock: house.Clock) -> Context:
+    return house.context(database, clock)
 
 
 @pytest.fixture

@@ -39,9 +39,7 @@ def clock() -> house.Clock:
 @pytest.fixture
 def context(sqlite_url: str, clock: house.Clock) -> Iterator[Context]:
     database = Database(sqlite_url)
-    made = house.context(database, clock)
-    yield made
-    made.connections.close_idle(float("inf"))
+    yield house.context(database, clock)
     database.dispose()
 
 
