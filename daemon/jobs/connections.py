@@ -21,9 +21,13 @@ WIDEST: Final = 50  # letters in flight: what one cut may leave in doubt
 
 @dataclass(slots=True)
 class Pace:
-    """How many letters may be under way at once: one at first, doubled as they go well; 0: one, word by word, after a cut."""
+    """How many letters may be under way at once: one at first, doubled as they go well; 0: one, word by word, after a cut.
+
+    without: extensions that the relay offers and does not know.
+    """
 
     letters: int = 1
+    without: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> int:

@@ -8,7 +8,7 @@ many rows are claimed at once follows the relay's pace: what is marked and not a
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,12 +19,13 @@ from daemon.jobs.context import Context
 from daemon.jobs.letter import Item
 from daemon.jobs.step import DrainStep
 from daemon.jobs.work import Work
+from daemon.jobs.wrapping import Wrapping
 from daemon.mail.account import Account, Smtp
-from daemon.mail.envelope import Envelope, Parcel
+from daemon.mail.envelope import Parcel
 from daemon.mail.sign import Signer
 from daemon.smtp.relay import Relay
-from daemon.smtp.replies import Deferred, Outcome, Reply, Sent, is_about_the_relay
-from daemon.store import budget, outbox
+from daemon.smtp.replies import Deferred, Failed, Outcome, Reply, Sent, is_about_the_relay
+from daemon.store import budget, keys, outbox, suppression
 
 LEASE: Final = timedelta(minutes=10)  # a claimed row belongs to us this long; renewed while there is progress
 RENEW_SECONDS: Final = 60.0  # on progress, the leases of claimed rows are renewed this often
@@ -49,6 +50,8 @@ class Docket:
         self._answered: list[Work] = []  # and not written down yet
         self._answered_at = self._renewed = self._began = context.monotonic()
         self.signer: Signer | None = None  # of this session
+        self._key = b""  # of addresses that bounces come back to
+        self.answers = 0  # that the relay of this session gave
         self.put_off: Reply | None = None  # what the relay said last, if it took nothing for reasons of its own
         self.put_off_in_a_row = 0
 
@@ -68,7 +71,7 @@ class Docket:
 
     def parcels(self, relay: Relay, pace: Pace) -> Iterator[Parcel]:
         """Give what is due, claiming as it goes, until nothing is, or the house stops, or others should have their turn."""
-        context = self._context
+        context, self.answers = self._context, 0
         while not context.stop.is_set():
             while self._waiting:
                 parcel, work = self._waiting.popleft()
@@ -86,13 +89,14 @@ class Docket:
         """Begin an attempt at what is claimed, as far as the budget goes; False if there is no budget left to wait for."""
         context = self._context
         items, refused = self._letters()
-        split = 1 if self._smtp.verp else relay.most_recipients
         with context.database.transaction() as tx:
             now = context.clock()
             for row, error in refused:
                 outbox.refuse(tx, row.id, str(error), now)
+            self._key = self._key or keys.make_return_path(tx)
+            wrapping = Wrapping(smtp=self._smtp, relay=relay, signer=self.signer, key=self._key)
             room = budget.reserve(tx, self._name, self._smtp.budget, now)
-            taken = _within(room.letters, items, split)
+            taken = _within(room.letters, items, wrapping.split)
             attempts = outbox.prepare(
                 tx,
                 [item.begun for item in taken],
@@ -101,8 +105,9 @@ class Docket:
                 session=relay.session_id,
                 now=now,
                 owner=context.owner,
-                split=split,
+                split=wrapping.split,
             )
+            suppressed = suppression.among(tx, [to for one in attempts.values() for to in one.addresses])
         for row, error in refused:
             trace.row_refused(outbox=row.id, error=error)
             self._ended("failed")
@@ -112,7 +117,7 @@ class Docket:
             if attempt is None:  # somebody took the row back meanwhile, or our lease ran out
                 self._ended("put_back")
             else:
-                self._works[item.row.id] = self._work(item, attempt, split)
+                self._works[item.row.id] = self._work(item, attempt, suppressed, wrapping)
         if taken:
             context.step(DrainStep.PREPARED, account=self._name)
         if room.until is None or taken:
@@ -131,18 +136,14 @@ class Docket:
                 refused.append((row, error))
         return items, refused
 
-    def _work(self, item: Item, attempt: outbox.Attempt, split: int) -> Work:
+    def _work(self, item: Item, attempt: outbox.Attempt, suppressed: Mapping[str, str], wrapping: Wrapping) -> Work:
         """Put an attempt's letters into the queue; one that has nobody to go to is at its end."""
         work = Work(item=item, attempt=attempt)
-        written = letter.signed(item.letter, self.signer)
-        for start in range(0, len(attempt.addresses), split):
-            parcel = Parcel(
-                key=next(self._keys),
-                envelope=Envelope(sender=written.sender, recipients=attempt.addresses[start : start + split]),
-                content=written.content,
-                smtputf8=written.needs_smtputf8,
-                eight_bit=written.needs_8bit,
-            )
+        for address in attempt.addresses:
+            if address in suppressed:
+                work.outcomes[address] = Failed(Reply.ours(f"suppressed: {suppressed[address] or 'by hand'}"))
+        left = [address for address in attempt.addresses if address not in work.outcomes]
+        for parcel in wrapping.parcels(item, left, self._keys):
             self._waiting.append((parcel, work))
             work.parts += 1
         if not work.parts:
@@ -174,6 +175,7 @@ class Docket:
 
     def answer(self, parcel: Parcel, outcomes: dict[str, Outcome], relay: Relay) -> None:
         """Take the relay's answer; it is written down with others, soon."""
+        self.answers += 1
         work = self._out.pop(parcel.key)
         work.outcomes |= outcomes
         work.parts -= 1

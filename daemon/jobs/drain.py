@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import Final
 
 from daemon import errors, trace
@@ -27,6 +28,14 @@ SESSION_SECONDS: Final = 30 * 60.0  # a drain ends by then, whatever the relay d
 BROKEN_AFTER: Final = (
     20  # letters in a row that the relay put off for reasons of its own: then it is left alone for a while
 )
+
+
+class Next(Enum):
+    """What a session leaves to be done."""
+
+    NOTHING = auto()
+    ANOTHER_SESSION = auto()
+    ANOTHER_RELAY = auto()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,6 +103,7 @@ class _Drain:
         self.account, self.smtp, self.context, self.result, self.report = account, smtp, context, result, report
         self.name, self.is_extra = account.name, is_extra
         self.started = context.monotonic()
+        self.relay: Relay | None = None  # the last one
         self.docket = Docket(account, smtp, context, self._ended)
 
     def run(self, *, even_paused: bool) -> None:
@@ -102,10 +112,12 @@ class _Drain:
         try:
             endpoints = self._endpoints(even_paused=even_paused)
             while endpoints and not self._is_used_up() and self.docket.claim(self._pace(endpoints[0]).rows):
-                if self._session(endpoints[0]):
+                came_to = self._session(endpoints[0])
+                if came_to is Next.NOTHING:
                     self._is_used_up()
                     break
-                del endpoints[0]
+                if came_to is Next.ANOTHER_RELAY:
+                    del endpoints[0]
         except errors.PostroomError as error:
             result.error = error
             trace.job_failed(job=f"drain {self.name}", error=error)
@@ -164,8 +176,8 @@ class _Drain:
 
     # --- letters to the relay ---------------------------------------------------------------------------------------
 
-    def _session(self, endpoint: Endpoint) -> bool:
-        """Give all that is due to one connection; False if the relay can't be used: it pauses, and its rows are put back."""
+    def _session(self, endpoint: Endpoint) -> Next:
+        """Give all that is due to one connection; where the relay can't be used, it pauses, and its rows are put back."""
         try:
             self.docket.signer = None if self.smtp.dkim is None else letter.signer(self.smtp.dkim)
             with session.relay(
@@ -176,21 +188,34 @@ class _Drain:
                 deadline=self.started + SESSION_SECONDS,
                 progress=self._progress,
             ) as relay:
-                self.result.session = relay.session_id
+                self.relay, self.result.session = relay, relay.session_id
                 self.context.step(DrainStep.CONNECTED, account=self.name)
                 self._carry(relay, self._pace(endpoint))
             with self.context.database.transaction() as tx:
                 relays.succeeded(tx, self.name, str(endpoint), self.context.clock())
             self.docket.put_back("the connection ended before this row's turn")
         except (errors.WireError, errors.SmtpError, errors.SecretUnavailable) as error:
-            self._pace(endpoint).slacken()
             self.docket.lost(error)
+            if self._says_nothing(endpoint):
+                self.docket.put_back(str(error))
+                return Next.ANOTHER_SESSION
+            self._pace(endpoint).slacken()
             return self._relay_failed(endpoint, error)
         except errors.PostroomError as error:
             self._pace(endpoint).slacken()
             self.docket.put_back(str(error), in_order=False)
             raise
-        return True
+        return Next.NOTHING
+
+    def _says_nothing(self, endpoint: Endpoint) -> bool:
+        """Tell whether a failed session says nothing of the relay: it was lost while it was idle, or an extension is none."""
+        relay, pace = self.relay, self._pace(endpoint)
+        self.relay = None
+        if relay is None:
+            return False
+        is_learned = bool(relay.distrusted - pace.without)
+        pace.without |= relay.distrusted
+        return is_learned or (relay.was_kept and not self.docket.answers)
 
     def _carry(self, relay: Relay, pace: Pace) -> None:
         docket, well = self.docket, 0
@@ -220,12 +245,12 @@ class _Drain:
         self.context.pulse()
         self.docket.keep()
 
-    def _relay_failed(self, endpoint: Endpoint, error: errors.PostroomError) -> bool:
+    def _relay_failed(self, endpoint: Endpoint, error: errors.PostroomError) -> Next:
         """Pause the relay and let its rows go to another, or wait; after a refused login at the longest wait (accounts get locked)."""
         context, now = self.context, self.context.clock()
         if self.is_extra and isinstance(error, errors.RelayRefused | errors.Unreachable):
             self.docket.put_back(str(error))
-            return True
+            return Next.NOTHING
         self.result.error = error
         others = [str(one) for one in self.smtp.endpoints if one != endpoint]
         with context.database.transaction() as tx:
@@ -236,4 +261,4 @@ class _Drain:
         if again is not None:
             self._put_off(again, str(error))
         trace.relay_failed(account=self.name, session=self.result.session, error=error, rows=rows, paused_until=until)
-        return False
+        return Next.ANOTHER_RELAY

@@ -60,10 +60,13 @@ def relay(
     It is kept when the block ends well and it can still be used. The transcript of one that fails is logged.
     """
     key = (account.name, str(endpoint))
+    pace = context.connections.pace(key)
     with context.sessions.watching() as opened:
         held = context.connections.take(key, deadline=deadline, progress=progress, opened=opened)
         if held is None:
-            held = _connected(account, smtp, endpoint, context, deadline=deadline, progress=progress, opened=opened)
+            held = _connected(
+                account, smtp, endpoint, context, pace.without, deadline=deadline, progress=progress, opened=opened
+            )
         try:
             yield held
         except BaseException:
@@ -81,6 +84,7 @@ def _connected(
     smtp: Smtp,
     endpoint: Endpoint,
     context: Context,
+    without: frozenset[str],
     *,
     deadline: float,
     progress: Callable[[], None],
@@ -95,6 +99,8 @@ def _connected(
             endpoint,
             credentials,
             auth=smtp.auth,
+            protocol=smtp.protocol,
+            without=without,
             helo_name=account.domain,
             transcript=transcript,
             deadline=deadline,

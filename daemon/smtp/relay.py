@@ -45,6 +45,7 @@ class Relay:
         self._stream = stream
         self._dialogue = Dialogue(stream, progress, lmtp=lmtp, without=without)
         self._standing = Standing()
+        self.was_kept = False  # idle for a while, so that it may have been lost without a word
 
     @classmethod
     def connect(
@@ -253,6 +254,7 @@ class Relay:
         """Go on with a session that was idle, with a deadline and a progress of its own; False if the relay has left meanwhile."""
         self._stream.deadline = deadline
         self._dialogue.progress.told = progress
+        self.was_kept = True
         if self.usable:
             try:
                 self._dialogue.look()
