@@ -69,6 +69,8 @@ def configure(*, log_format: str = "json", level: str = "info", stream: TextIO |
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
+    global _log  # noqa: PLW0603 -- bound once here, and not at each event: what is below the level costs next to nothing
+    _log = structlog.get_logger().bind()
 
 
 structlog.configure(processors=[_drop], cache_logger_on_first_use=False)

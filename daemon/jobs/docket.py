@@ -32,6 +32,10 @@ RENEW_SECONDS: Final = 60.0  # on progress, the leases of claimed rows are renew
 PATIENCE: Final = timedelta(seconds=2)  # a budget that has room again this soon is waited for with the line open
 LATEST_SECONDS: Final = 0.05  # an answer is written down this soon, however few there are
 SLICE_SECONDS: Final = 60.0  # then others have their turn; the connection is kept, and the drain comes again
+AHEAD_SECONDS: Final = (
+    0.25  # no more rows are claimed at once than leave in so long: others may be sent by another connection
+)
+MARKED_AT_ONCE: Final = 16  # letters under way, from which on rows are marked as they are prepared
 SHOWN_LINES: Final = 100  # of the transcript, kept with an attempt that did not go well
 
 
@@ -52,26 +56,37 @@ class Docket:
         self.signer: Signer | None = None  # of this session
         self._key = b""  # of addresses that bounces come back to
         self.answers = 0  # that the relay of this session gave
+        self._serving_since = 0.0
         self.put_off: Reply | None = None  # what the relay said last, if it took nothing for reasons of its own
         self.put_off_in_a_row = 0
 
     # --- rows into parcels ------------------------------------------------------------------------------------------
 
     def claim(self, limit: int) -> bool:
-        """Take rows that are due; False if nothing is."""
-        context = self._context
-        if not self._claimed and not context.stop.is_set():
+        """Take rows that are due, and write down what was answered; False if nothing is due."""
+        context, answered, statuses = self._context, self._answered, dict[int, str]()
+        if self._claimed or context.stop.is_set():
+            self.record()
+            return bool(self._claimed)
+        try:
             with context.database.transaction() as tx:
+                if answered:
+                    statuses = outbox.record(tx, verdict.finished(context, answered), now=context.clock())
                 self._claimed = outbox.claim(
                     tx, owner=context.owner, now=context.clock(), lease=LEASE, limit=limit, account=self._name
                 )
-            if self._claimed:
-                context.step(DrainStep.CLAIMED, account=self._name)
+        except errors.StoreError:
+            self.record()  # which is worth several tries
+            raise
+        self._recorded(answered, statuses)
+        if self._claimed:
+            context.step(DrainStep.CLAIMED, account=self._name)
         return bool(self._claimed)
 
     def parcels(self, relay: Relay, pace: Pace) -> Iterator[Parcel]:
         """Give what is due, claiming as it goes, until nothing is, or the house stops, or others should have their turn."""
         context, self.answers = self._context, 0
+        self._serving_since = context.monotonic()
         while not context.stop.is_set():
             while self._waiting:
                 parcel, work = self._waiting.popleft()
@@ -79,13 +94,19 @@ class Docket:
                 yield parcel
                 if context.stop.is_set():
                     return
-            self.record()
             if context.monotonic() - self._began > SLICE_SECONDS:
                 return
-            if not self.claim(pace.rows) or not self._begin(relay):
+            if not self.claim(self._rows(pace)) or context.stop.is_set() or not self._begin(relay, pace):
                 return
 
-    def _begin(self, relay: Relay) -> bool:
+    def _rows(self, pace: Pace) -> int:
+        """Say how many rows to claim: as many as may be under way, and no more than leave in a moment at the speed so far."""
+        now, rows = self._context.monotonic(), pace.rows
+        if self.answers and now > self._serving_since:
+            rows = min(rows, max(1, int(self.answers / (now - self._serving_since) * AHEAD_SECONDS)))
+        return rows
+
+    def _begin(self, relay: Relay, pace: Pace) -> bool:
         """Begin an attempt at what is claimed, as far as the budget goes; False if there is no budget left to wait for."""
         context = self._context
         items, refused = self._letters()
@@ -108,6 +129,10 @@ class Docket:
                 split=wrapping.split,
             )
             suppressed = suppression.among(tx, [to for one in attempts.values() for to in one.addresses])
+            # At full pace these letters leave at once, and a COMMIT is saved; else they are marked when the first is about to end.
+            is_marked = bool(attempts) and pace.letters >= MARKED_AT_ONCE
+            if is_marked:
+                outbox.committing(tx, [one.id for one in attempts.values()], now)
         for row, error in refused:
             trace.row_refused(outbox=row.id, error=error)
             self._ended("failed")
@@ -117,7 +142,7 @@ class Docket:
             if attempt is None:  # somebody took the row back meanwhile, or our lease ran out
                 self._ended("put_back")
             else:
-                self._works[item.row.id] = self._work(item, attempt, suppressed, wrapping)
+                self._works[item.row.id] = self._work(item, attempt, suppressed, wrapping, is_marked=is_marked)
         if taken:
             context.step(DrainStep.PREPARED, account=self._name)
         if room.until is None or taken:
@@ -136,9 +161,17 @@ class Docket:
                 refused.append((row, error))
         return items, refused
 
-    def _work(self, item: Item, attempt: outbox.Attempt, suppressed: Mapping[str, str], wrapping: Wrapping) -> Work:
+    def _work(
+        self,
+        item: Item,
+        attempt: outbox.Attempt,
+        suppressed: Mapping[str, str],
+        wrapping: Wrapping,
+        *,
+        is_marked: bool,
+    ) -> Work:
         """Put an attempt's letters into the queue; one that has nobody to go to is at its end."""
-        work = Work(item=item, attempt=attempt)
+        work = Work(item=item, attempt=attempt, is_marked=is_marked)
         for address in attempt.addresses:
             if address in suppressed:
                 work.outcomes[address] = Failed(Reply.ours(f"suppressed: {suppressed[address] or 'by hand'}"))
@@ -203,9 +236,12 @@ class Docket:
     def record(self) -> None:
         """Write down what was answered."""
         answered = self._answered
+        if answered:
+            self._recorded(answered, verdict.record(self._context, answered))
+
+    def _recorded(self, answered: list[Work], statuses: Mapping[int, str]) -> None:
         if not answered:
             return
-        statuses = verdict.record(self._context, answered)
         self._answered = []
         self._context.step(DrainStep.RECORDED, account=self._name)
         for work in answered:

@@ -52,9 +52,10 @@ def record(context: Context, works: Sequence[Work]) -> dict[int, str]:
     return _record_once(context, works)
 
 
-def _record_once(context: Context, works: Sequence[Work]) -> dict[int, str]:
+def finished(context: Context, works: Sequence[Work]) -> list[outbox.Finished]:
+    """Turn attempts and what was answered into what is written down."""
     now = context.clock()
-    finished = [
+    return [
         outbox.Finished(
             attempt=work.attempt,
             verdicts=[of(to, outcome) for to, outcome in work.outcomes.items()],
@@ -63,5 +64,8 @@ def _record_once(context: Context, works: Sequence[Work]) -> dict[int, str]:
         )
         for work in works
     ]
+
+
+def _record_once(context: Context, works: Sequence[Work]) -> dict[int, str]:
     with context.database.transaction() as tx:
-        return outbox.record(tx, finished, now=now)
+        return outbox.record(tx, finished(context, works), now=context.clock())

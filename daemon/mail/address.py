@@ -36,6 +36,7 @@ _LDH: Final = re.compile(
 _DOTS: Final = re.compile("[.\u3002\uff0e\uff61]")  # RFC 3490 section 3.1: what people type for a dot
 _DEVIATIONS: Final = re.compile("([\u00df\u03c2])")  # IDNA 2003 maps them away, IDNA 2008 keeps them: other domains
 _JOINERS: Final = re.compile("[\u200c\u200d]")
+_BARE: Final = re.compile(r"[A-Za-z0-9._+=-]+@[A-Za-z0-9.-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _HEADER_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _ENCODED_WORD: Final = re.compile(r"=\?[^?\s]+\?[BbQq]\?[^?\s]*\?=")
@@ -75,6 +76,8 @@ class Mailbox:
 
 def parse_list(text: str) -> list[Mailbox]:
     """Read a list of addresses; it may be empty. InputInvalid names the piece that is wrong."""
+    if _BARE.fullmatch(text):  # what most programs write; no more than the long way would make of it
+        return [Mailbox(name="", address=check(text))]
     if len(text) > MAX_LIST_CHARACTERS:
         raise InputInvalid(f"a list of {len(text)} characters; at most {MAX_LIST_CHARACTERS} are read")
     if (control := _CONTROL.search(text)) is not None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from functools import partial
+from functools import cache, partial
 from io import BytesIO
 from typing import Final, Literal, TypeVar
 from urllib.parse import quote
@@ -146,8 +146,8 @@ def compose(draft: Draft, *, account_address: str, now: datetime, message_id: st
     sender = _column("sender", address.parse_one, draft.sender or account_address)
     given: dict[RecipientField, list[Mailbox]] = {
         "to": _column("recipients", address.parse_list, draft.recipients),
-        "cc": _column("cc", address.parse_list, draft.cc or ""),
-        "bcc": _column("bcc", address.parse_list, draft.bcc or ""),
+        "cc": _column("cc", address.parse_list, draft.cc) if draft.cc else [],
+        "bcc": _column("bcc", address.parse_list, draft.bcc) if draft.bcc else [],
     }
     recipients: dict[str, Recipient] = {}
     for name, mailboxes in given.items():
@@ -155,7 +155,7 @@ def compose(draft: Draft, *, account_address: str, now: datetime, message_id: st
             recipients.setdefault(one.identity, Recipient(address=one.address, field=name))
     if not given["to"]:
         raise InputInvalid("recipients: there is no address in it")
-    reply_to = _column("reply_to", address.parse_list, draft.reply_to or "")
+    reply_to = _column("reply_to", address.parse_list, draft.reply_to) if draft.reply_to else []
     written_id: str | None
     if draft.source is not None:
         written_id = _message_id(draft.message_id or message_id)
@@ -267,14 +267,18 @@ def _multipart(subtype: str, entities: Sequence[Entity], seed: str, more: Sequen
     ]
 
 
-def _text(subtype: str, text: str) -> Entity:
+def _text(subtype: Literal["plain", "html"], text: str) -> Entity:
     """Write a text part in UTF-8. What no text may have (NUL, octets that are not UTF-8) is refused: sent, it would be damaged."""
-    if (broken := _NOT_TEXT.search(text)) is not None:
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if text and not text.endswith("\n"):
+        text += "\n"
+    try:
+        octets = text.encode().replace(b"\n", b"\r\n")
+    except UnicodeEncodeError:
+        octets = b"\0"  # half a character; the message below says where
+    if b"\0" in octets and (broken := _NOT_TEXT.search(text)) is not None:
         raise InputInvalid(f"NUL, or octets that are not UTF-8 ({broken[0]!a}), at place {broken.start() + 1}")
-    text = re.sub("\r\n|\r|\n", "\r\n", text)
-    if text and not text.endswith("\r\n"):
-        text += "\r\n"
-    octets = text.encode()
     piece: bytes | _Base64
     if octets.isascii() and downgrade.has_short_lines(octets):
         encoding, piece = "7bit", octets
@@ -283,8 +287,13 @@ def _text(subtype: str, text: str) -> Entity:
         encoding, piece = "quoted-printable", binascii.b2a_qp(octets, istext=True)
     else:
         encoding, piece = "base64", _Base64(octets)
+    return [_text_head(subtype, encoding), b"\r\n", piece]
+
+
+@cache
+def _text_head(subtype: Literal["plain", "html"], encoding: str) -> bytes:
     head = field.parameters("Content-Type", f"text/{subtype}", [("charset", "utf-8")])
-    return [head, field.folded("Content-Transfer-Encoding", [encoding]), b"\r\n", piece]
+    return head + field.folded("Content-Transfer-Encoding", [encoding])
 
 
 def _joined(pieces: Entity) -> bytes:

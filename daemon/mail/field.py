@@ -90,6 +90,9 @@ def parameters(name: str, value: str, given: Sequence[tuple[str, str]]) -> bytes
 
 def folded(name: str, words: Sequence[str]) -> bytes:
     """Write a field of words that are not broken; the first stays beside the name."""
+    whole = f"{name}: {' '.join(words)}\r\n"
+    if len(whole) <= LINE_OCTETS:
+        return whole.encode()
     lines = [f"{name}:"]
     for number, word in enumerate(words):
         if number and len(lines[-1]) + 1 + len(word) > LINE_OCTETS:

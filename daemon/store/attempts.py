@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import Connection, Insert, Update, bindparam, case, func, insert, literal_column, select, update
+from sqlalchemy import Connection, Insert, bindparam, case, func, insert, select, update
 
 from daemon import errors
 from daemon.store.dialect import statements, texts
@@ -66,6 +67,25 @@ class Finished:
     transcript: str | None = None
 
 
+_IDS: Final[Any] = bindparam("ids", expanding=True)
+_CLAIMED: Final = select(outbox.c.id, outbox.c.on_doubt, outbox.c.message_id, outbox.c.lease_owner).where(
+    outbox.c.id.in_(_IDS), outbox.c.status == "sending"
+)
+_TRIES: Final = (
+    select(
+        outbox_attempts.c.outbox_id,
+        func.max(outbox_attempts.c.number),
+        func.max(case((outbox_attempts.c.finished_at.is_(None), 1), else_=0)),
+    )
+    .where(outbox_attempts.c.outbox_id.in_(_IDS))
+    .group_by(outbox_attempts.c.outbox_id)
+)
+_NEWEST: Final = (
+    select(outbox_attempts.c.outbox_id, func.max(outbox_attempts.c.number))
+    .where(outbox_attempts.c.outbox_id.in_(_IDS))
+    .group_by(outbox_attempts.c.outbox_id)
+)
+
 # --- beginning ------------------------------------------------------------------------------------------------------
 
 
@@ -85,13 +105,10 @@ def prepare(
     owner: who claimed the rows; one that is another's by now, or at which an attempt is under way, is left out: its sender
     slept past its lease.  split: recipients a letter.
     """
-    t, r, a = outbox.c, outbox_recipients.c, outbox_attempts.c
-    ids = [one.outbox_id for one in begun]
-    claimed = select(t.id, t.on_doubt, t.message_id, t.lease_owner).where(t.id.in_(ids), t.status == "sending")
-    rows = {one.id: one for one in tx.execute(statements.for_update(tx, claimed)) if owner in {None, one.lease_owner}}
-    is_open = case((a.finished_at.is_(None), 1), else_=0)
-    tries = select(a.outbox_id, func.max(a.number), func.max(is_open)).where(a.outbox_id.in_(ids)).group_by(a.outbox_id)
-    tried: dict[int, tuple[int, int]] = {key: (number, opened) for key, number, opened in tx.execute(tries)}
+    ids = {"ids": [one.outbox_id for one in begun]}
+    claimed = tx.execute(statements.for_update(tx, _CLAIMED), ids)
+    rows = {one.id: one for one in claimed if owner in {None, one.lease_owner}}
+    tried: dict[int, tuple[int, int]] = {key: (number, opened) for key, number, opened in tx.execute(_TRIES, ids)}
     ours = [one for one in begun if one.outbox_id in rows and not tried.get(one.outbox_id, (0, 0))[1]]
     if not ours:
         return {}
@@ -118,16 +135,15 @@ def prepare(
     ]
     statements.bulk(tx, _insert_attempts, made)
     named = [one for one in ours if one.message_id is not None and rows[one.outbox_id].message_id is None]
-    if named:
-        its = update(outbox).where(t.id == bindparam("row")).values(message_id=bindparam("name"))
-        tx.execute(its, [{"row": one.outbox_id, "name": one.message_id} for one in named])
+    statements.rewrite(tx, outbox, [{"id": one.outbox_id, "message_id": one.message_id} for one in named])
     _name_recipients(tx, [one for one in ours if one.outbox_id not in tried], keys, now)
+    at = statements.ready(tx, now)
     theirs = [
-        {"row": one.outbox_id, "to": to, "key": keys[one.outbox_id]} for one in again for to in waiting[one.outbox_id]
+        {"outbox_id": one.outbox_id, "address": to, "attempt": keys[one.outbox_id], "updated_at": at}
+        for one in again
+        for to in waiting[one.outbox_id]
     ]
-    if theirs:
-        its = update(outbox_recipients).where(r.outbox_id == bindparam("row"), r.address == bindparam("to"))
-        tx.execute(its.values(attempt=bindparam("key"), updated_at=now), theirs)
+    statements.rewrite(tx, outbox_recipients, theirs, by=("outbox_id", "address"))
     return begun_now
 
 
@@ -187,10 +203,7 @@ def committing(tx: Connection, attempt_ids: Collection[int], now: datetime) -> N
 
 def record(tx: Connection, finished: Sequence[Finished], *, now: datetime) -> dict[int, str]:
     """Write down how attempts ended for each recipient; give the status that each row comes to, by row."""
-    a = outbox_attempts.c
-    ids = [one.attempt.outbox_id for one in finished]
-    numbers = select(a.outbox_id, func.max(a.number)).where(a.outbox_id.in_(ids)).group_by(a.outbox_id)
-    newest: dict[int, int] = dict(iter(tx.execute(numbers)))
+    newest: dict[int, int] = dict(iter(tx.execute(_NEWEST, {"ids": [one.attempt.outbox_id for one in finished]})))
     there = [one for one in finished if one.attempt.outbox_id in newest]
     # A row that somebody deleted meanwhile has no status any more; what it would have come to is for the log.
     gone = [one for one in finished if one.attempt.outbox_id not in newest]
@@ -223,21 +236,13 @@ def _record_recipients(tx: Connection, finished: Sequence[Finished], now: dateti
             "reply": texts.storable(one.reply),
             "sent_at": at if one.status == "sent" else None,
             "updated_at": at,
-            "row": each.attempt.outbox_id,
-            "to": one.address,
+            "outbox_id": each.attempt.outbox_id,
+            "address": one.address,
         }
         for each in finished
         for one in each.verdicts
     ]
-    if said:
-        statements.bulk(tx, _update_recipients, said)
-
-
-def _update_recipients(_conn: Connection) -> Update:
-    r = outbox_recipients.c
-    its = update(outbox_recipients).where(r.outbox_id == bindparam("row"), r.address == bindparam("to"))
-    columns = ("status", "code", "enhanced_code", "reply", "sent_at", "updated_at")
-    return its.values(attempts=r.attempts + literal_column("1"), **{name: bindparam(name) for name in columns})
+    statements.rewrite(tx, outbox_recipients, said, by=("outbox_id", "address"), counted=("attempts",))
 
 
 def _record_attempts(tx: Connection, finished: Sequence[Finished], now: datetime) -> None:
@@ -247,8 +252,7 @@ def _record_attempts(tx: Connection, finished: Sequence[Finished], now: datetime
         said = (worst.status, worst.code, worst.enhanced, texts.storable(worst.reply)) if worst else (None,) * 4
         named = dict(zip(("outcome", "code", "enhanced_code", "reply"), said, strict=True))
         rows.append({"id": one.attempt.id, **named, "finished_at": at, "transcript": one.transcript})
-    if rows:
-        statements.rewrite(tx, outbox_attempts, rows)
+    statements.rewrite(tx, outbox_attempts, rows)
 
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict | None:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, case, cast, exists, func, literal, or_, select, text, update
+from sqlalchemy import Connection, Integer, bindparam, case, cast, exists, func, literal, or_, select, text, update
 
 from daemon.mail.compose import Attachment
 from daemon.store.attempts import Attempt, Begun, Finished, Verdict, committing, prepare, record
 from daemon.store.desk import add, cancel, hold, listing, release, retry, show
 from daemon.store.dialect import statements, texts
-from daemon.store.dialect.types import Instant
+from daemon.store.dialect.types import Instant, WrittenInstant
 from daemon.store.rescue import Rescued, put_back, rescue
 from daemon.store.schema import messages, outbox, outbox_attachments, outbox_recipients
 from daemon.store.settlement import TO_BE_SENT, WENT, status_for, statuses_of
@@ -107,6 +107,32 @@ _OCTETS: Final = sum(
 )
 
 
+_T: Final = outbox.c
+_DUE: Final = (
+    select(_T.id, _OCTETS)
+    .where(
+        _T.next_attempt_at <= bindparam("now", type_=Instant),
+        or_(_T.expires_at.is_(None), _T.expires_at > bindparam("written", type_=WrittenInstant)),
+    )
+    .order_by(_T.priority.desc(), _T.next_attempt_at, _T.id)
+    .limit(bindparam("limit", type_=Integer))
+)
+_DUE_OF_ACCOUNT: Final = _DUE.where(_T.account == bindparam("account"))
+_TAKEN: Final = (
+    update(outbox)
+    .where(_T.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        status="sending",
+        attempts=_T.attempts + 1,
+        next_attempt_at=None,
+        lease_owner=bindparam("owner"),
+        lease_until=bindparam("until", type_=Instant),
+        updated_at=bindparam("at", type_=Instant),
+    )
+)
+_ROWS: Final = select(*_CLAIMED).where(_T.id.in_(bindparam("ids", expanding=True)))
+
+
 def claim(
     tx: Connection, *, owner: str, now: datetime, lease: timedelta, limit: int, account: str | None = None
 ) -> list[Claimed]:
@@ -114,32 +140,18 @@ def claim(
 
     At most `limit`, and no more than CLAIM_OCTETS of letters together, but for one that is larger alone.
     """
-    t = outbox.c
-    due = select(t.id, _OCTETS).where(t.next_attempt_at <= now, or_(t.expires_at.is_(None), t.expires_at > now))
-    if account is not None:
-        due = due.where(t.account == account)
-    due = due.order_by(t.priority.desc(), t.next_attempt_at, t.id).limit(limit)
+    due = _DUE if account is None else _DUE_OF_ACCOUNT
+    asked = {"now": now, "written": now, "limit": limit} | ({} if account is None else {"account": account})
     ids, held = list[int](), 0
-    for key, octets in tx.execute(statements.for_update(tx, due, skip_locked=True)):
+    for key, octets in tx.execute(statements.for_update(tx, due, skip_locked=True), asked):
         held += octets
         if ids and held > CLAIM_OCTETS:
             break
         ids.append(key)
     if not ids:
         return []
-    tx.execute(
-        update(outbox)
-        .where(t.id.in_(ids))
-        .values(
-            status="sending",
-            attempts=t.attempts + 1,
-            next_attempt_at=None,
-            lease_owner=owner,
-            lease_until=now + lease,
-            updated_at=now,
-        )
-    )
-    rows = {row.id: row for row in tx.execute(select(*_CLAIMED).where(t.id.in_(ids)))}
+    tx.execute(_TAKEN, {"ids": ids, "owner": owner, "until": now + lease, "at": now})
+    rows = {row.id: row for row in tx.execute(_ROWS, {"ids": ids})}
     return [Claimed(**texts.exact(tx, outbox, rows[key]._asdict())) for key in ids]
 
 

@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from daemon.store.dialect import statements
 from daemon.store.schema import outbox, outbox_recipients
@@ -13,6 +13,14 @@ from daemon.store.schema import outbox, outbox_recipients
 TO_BE_SENT: Final = ("queued", "deferred")
 # The relay took it, whatever came of it.
 WENT: Final = frozenset({"sent", "delivered", "delayed", "bounced", "replied"})
+
+_IDS: Final[Any] = bindparam("ids", expanding=True)
+_STATUSES: Final = select(outbox_recipients.c.outbox_id, outbox_recipients.c.status).where(
+    outbox_recipients.c.outbox_id.in_(_IDS)
+)
+_ROWS: Final = select(
+    *(outbox.c[name] for name in ("id", "status", "on_doubt", "attempts", "sent_at", "last_error"))
+).where(outbox.c.id.in_(_IDS))
 
 
 def statuses_of(conn: Connection, outbox_id: int) -> list[str]:
@@ -22,9 +30,8 @@ def statuses_of(conn: Connection, outbox_id: int) -> list[str]:
 
 def statuses_by_row(conn: Connection, outbox_ids: Collection[int]) -> dict[int, list[str]]:
     """Give the statuses of the recipients of each row."""
-    r = outbox_recipients.c
     found: dict[int, list[str]] = defaultdict(list)
-    for key, status in conn.execute(select(r.outbox_id, r.status).where(r.outbox_id.in_(list(outbox_ids)))):
+    for key, status in conn.execute(_STATUSES, {"ids": list(outbox_ids)}):
         found[key].append(status)
     return found
 
@@ -54,10 +61,9 @@ def settle(
     """
     if not ends:
         return {}
-    t, come_to, rows = outbox.c, dict[int, str](), []
+    come_to, rows = dict[int, str](), []
     at, found = statements.ready(tx, now), statuses_by_row(tx, ends)
-    columns = (t.id, t.status, t.on_doubt, t.attempts, t.sent_at, t.last_error)
-    for row in tx.execute(select(*columns).where(t.id.in_(list(ends)))):
+    for row in tx.execute(_ROWS, {"ids": list(ends)}):
         next_attempt_at, error = ends[row.id]
         status = status_for(found[row.id], row.on_doubt)
         attempts = max(row.attempts - (row.id in uncounted), 0)

@@ -25,6 +25,7 @@ from tests.benchmarks.scenarios import (
     expect,
     ours,
     series,
+    take_turn,
     theirs,
 )
 
@@ -60,7 +61,7 @@ def all_known(stage: Stage) -> Iterator[Series]:
                     ),
                 ]
                 for one in contestants:
-                    stage.turn(kept, one, number)
+                    take_turn(kept, one, number)
     yield nothing
     yield one_new
 

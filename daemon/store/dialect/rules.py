@@ -28,7 +28,7 @@ LETTER: Final = (
     "raw",
     "forwards",
 )
-GIVEN: Final = (*LETTER, "send_after", "expires_at", "priority", "idempotency_key", "on_doubt", "message_id")
+GIVEN: Final = (*LETTER, "send_after", "expires_at", "priority", "idempotency_key", "on_doubt")
 WRITTEN_TIMES: Final = ("send_after", "expires_at")
 FINISHED: Final = ("sent", "partial", "failed", "cancelled", "expired")
 HEADER_BOUND: Final = ("recipients", "cc", "bcc", "sender", "reply_to", "subject", "message_id")

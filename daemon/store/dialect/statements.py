@@ -17,7 +17,6 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    Update,
     any_,
     cast,
     func,
@@ -109,27 +108,23 @@ def present(conn: Connection, column: Column[str], texts: Sequence[str]) -> set[
 
 ROWS_A_STATEMENT: Final = 200  # of one INSERT: with eleven columns far below the 32,766 parameters that SQLite takes
 
-_COMPILED: Final[dict[tuple[str, Callable[[Connection], Insert | Update]], tuple[str, Sequence[str] | None]]] = {}
+_COMPILED: Final[dict[tuple[str, Callable[[Connection], Insert]], tuple[str, Sequence[str] | None]]] = {}
 
 
-def bulk(tx: Connection, make: Callable[[Connection], Insert | Update], rows: Sequence[dict[str, Any]]) -> None:
-    """Run an INSERT, or an UPDATE of bound names, for many rows. make: a function that gives it, always the same one.
+def bulk(tx: Connection, make: Callable[[Connection], Insert], rows: Sequence[dict[str, Any]]) -> None:
+    """Run an INSERT for many rows. make: a function that gives it, always the same one; it is compiled once.
 
     rows: all of one shape, always the same one, of two columns at least; values as `ready` makes them.
     """
     key = kind_of(tx), make
     if key not in _COMPILED:
-        made = make(tx)
-        compiled = made.compile(dialect=tx.dialect, column_keys=list(rows[0]) if isinstance(made, Insert) else None)
+        compiled = make(tx).compile(dialect=tx.dialect, column_keys=list(rows[0]))
         _COMPILED[key] = compiled.string, compiled.positiontup
     statement, names = _COMPILED[key]
     if names is None:
         tx.exec_driver_sql(statement, list(rows))
         return
     pick, one = itemgetter(*names), f"({', '.join('?' * len(names))})"
-    if not statement.startswith("INSERT"):
-        tx.exec_driver_sql(statement, list(map(pick, rows)))
-        return
     for start in range(0, len(rows), ROWS_A_STATEMENT):
         part = rows[start : start + ROWS_A_STATEMENT]
         many = statement.replace(one, ", ".join([one] * len(part)), 1)
@@ -165,23 +160,35 @@ def fill(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
             tx.exec_driver_sql(f"INSERT INTO {table.name} ({given}) VALUES ({places})", list(rows))  # noqa: S608 -- names of our own tables and columns
 
 
-def rewrite(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Update rows by their `id`. rows: all of one shape, numbers and texts, values as `ready` makes them; at least one.
+def rewrite(
+    tx: Connection,
+    table: Table,
+    rows: Sequence[dict[str, Any]],
+    *,
+    by: Sequence[str] = ("id",),
+    counted: Sequence[str] = (),
+) -> None:
+    """Update rows by the columns of their key. rows: all of one shape, numbers and texts, values as `ready` makes them.
 
-    On SQLite one statement takes them all, as JSON: run for each row, the driver would want Python's lock back after each,
-    which in a thread beside a busy one it gets after 5 ms (`sys.getswitchinterval`).
+    counted: further columns, that go up by one.  On SQLite one statement takes all rows, as JSON: run for each row, the driver
+    would want Python's lock back after each, which in a thread beside a busy one it gets after 5 ms (`sys.getswitchinterval`).
     """
+    if not rows:
+        return
     names = list(rows[0])
     if kind_of(tx) == SQLITE:
         given = {name: f"given.value->>{place}" for place, name in enumerate(names)}
-        setting = ", ".join(f"{name} = {value}" for name, value in given.items() if name != "id")
-        statement = (
-            f"UPDATE {table.name} SET {setting} FROM json_each(?) AS given WHERE {table.name}.id = {given['id']}"  # noqa: S608 -- names of our own tables and columns
-        )
+    else:
+        given = {name: f"%({name})s" for name in names}
+    setting = [f"{name} = {value}" for name, value in given.items() if name not in by]
+    setting += [f"{name} = {name} + 1" for name in counted]
+    where = " AND ".join(f"{table.name}.{name} = {given[name]}" for name in by)
+    source = " FROM json_each(?) AS given" if kind_of(tx) == SQLITE else ""
+    statement = f"UPDATE {table.name} SET {', '.join(setting)}{source} WHERE {where}"  # noqa: S608 -- names of our own tables and columns
+    if kind_of(tx) == SQLITE:
         _run_json(tx, statement, rows)
     else:
-        setting = ", ".join(f"{name} = %({name})s" for name in names if name != "id")
-        tx.exec_driver_sql(f"UPDATE {table.name} SET {setting} WHERE id = %(id)s", list(rows))  # noqa: S608 -- names of our own tables and columns
+        tx.exec_driver_sql(statement, list(rows))
 
 
 def _run_json(tx: Connection, statement: str, rows: Sequence[dict[str, Any]]) -> None:

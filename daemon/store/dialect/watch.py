@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from daemon.store.dialect import engine, failures
 from daemon.store.dialect.types import POSTGRESQL, SQLITE
 
-ASK_SECONDS: Final = 0.1  # between two looks at SQLite's counter: 0.2 % of a core, and half of it is the mean delay
+ASK_SECONDS: Final = 0.05  # between two looks at SQLite's counter: 0.4 % of a core, and half of it is the mean delay
 CHANNEL: Final = "postroom_outbox"
 
 
