@@ -263,25 +263,20 @@ class Docket:
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is claimed."""
-        return not (self._claimed or self._works)
-
-    @property
-    def rows(self) -> int:
-        """How many rows are claimed."""
-        return len(self._claimed) + len(self._works)
-
     def lost(self, error: errors.PostroomError) -> None:
-        """Let the recipients wait whose letter was not given to the relay, where other letters of their row were."""
+        """Know that the relay has said all that it will: of letters that are not answered nothing has left it."""
+        self._end_parts(str(error))
+        self._out.clear()
+        self._waiting.clear()
+
+    def _end_parts(self, reason: str) -> None:
+        """End the attempts at rows of which some letters were answered; whom the others were for waits."""
         for work in self._works.values():
             if work.outcomes and work.parts:
                 for address in work.attempt.addresses:
-                    work.outcomes.setdefault(address, Deferred(Reply.ours(str(error))))
+                    work.outcomes.setdefault(address, Deferred(Reply.ours(reason)))
+                work.parts = 0
                 self._answered.append(work)
-        self._out.clear()
-        self._waiting.clear()
 
     def _return(self, reason: str, until: datetime) -> None:
         """Return the rows to the queue at which no attempt has begun."""
@@ -304,9 +299,13 @@ class Docket:
 
         in_order: the relay has said of each letter whose end left what became of it; else those that are with it are in doubt.
         """
+        doubtful = set[int]()
         if in_order:
+            self._end_parts(reason)
             self.record()
-        doubtful = {work.id for work in (*self._out.values(), *self._answered)} if not in_order else set()
+        else:
+            doubtful = {work.id for work in self._out.values()}
+            doubtful |= {work.id for work in self._works.values() if work.outcomes}
         ids = [row.id for row in self._claimed] + list(self._works)
         if ids:
             now = self._context.clock()

@@ -34,7 +34,9 @@ class Wrapping:
     def parcels(self, item: Item, addresses: Sequence[str], keys: Iterator[int]) -> Iterator[Parcel]:
         """Give the letter for these recipients. keys: those of the parcels."""
         written = letter.signed(self._carriable(item), self.signer)
-        notice = Notice(envid=report.envelope_id(item.row.id, self.key), notify=self.smtp.notify)
+        notice = None
+        if self.relay.features.dsn:
+            notice = Notice(envid=report.envelope_id(item.row.id, self.key), notify=self.smtp.notify)
         for start in range(0, len(addresses), self.split):
             to = tuple(addresses[start : start + self.split])
             sender = verp.sender(written.sender, item.row.id, to[0], self.key) if self.smtp.verp else written.sender

@@ -1,5 +1,6 @@
 """A drain against an SMTP server on loopback and a real database: what is sent, and what each row and recipient then says."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from email import message_from_bytes, policy
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from daemon import errors
 from daemon.demo.connection import Then
 from daemon.demo.listener import Answer
+from daemon.demo.mta import Mta
 from daemon.demo.smtp_server import SmtpServer
 from daemon.jobs import drain, routing
 from daemon.jobs.context import Context
@@ -211,6 +213,24 @@ def test_a_stop_puts_claimed_rows_back_untouched(context: Context, smtp_server: 
     assert 1 == send(context, smtp_server).sent
     states = [row(context.database, "status, attempts", row_id) for row_id in ids]
     assert [("sent", 1), *[("queued", 0)] * 4] == sorted(states, key=lambda state: str(state[0]), reverse=True)
+
+
+def test_a_stop_between_two_letters_of_a_row_sends_nobody_a_second_one(context: Context, clock: house.Clock) -> None:
+    """What went with the first letter is written down; the others of the row wait."""
+    with Mta(limits={"RCPTMAX": 2}) as server:
+        row_id = insert(context.database, recipients=", ".join(f"r{number}@example.net" for number in range(6)))
+        stopping = replace(context, step=lambda name, **_: context.stop.set() if name == "drain.answered" else None)
+        send(stopping, server)
+        assert ("deferred",) == row(context.database, "status", row_id)
+        first = Counter(to for letter in server.received for to in letter.recipients)
+        assert {"r0@example.net": 1, "r1@example.net": 1}.items() <= first.items()
+        context.stop.clear()
+        clock.forward(hours=5)
+        send(context, server)
+        assert ("sent",) == row(context.database, "status", row_id)
+        assert {f"r{number}@example.net": 1 for number in range(6)} == Counter(
+            to for letter in server.received for to in letter.recipients
+        )
 
 
 def test_no_transaction_is_open_while_the_socket_is_waited_on(context: Context, smtp_server: SmtpServer) -> None:
