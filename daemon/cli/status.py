@@ -11,7 +11,7 @@ from daemon.cli import house, output
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
-    from daemon.store.overview import AccountLine, Overview
+    from daemon.store.overview import AccountLine, Overview, RelayLine
 
 
 @click.command()
@@ -62,6 +62,8 @@ def _lines(seen: Overview, loaded: Settings, now: datetime) -> list[str]:
         sends = set_up.smtp is not None if set_up else one.relay_last_success_at or one.relay_failing_since
         said = [_maildrop(one, now)] if fetches else []
         said += [_relay(one, now)] if sends else []
+        # Where another relay stands in, nothing fails; somebody has to mend this one all the same.
+        said += [_broken(relay, now) for relay in one.relays] if sends and one.relay_failing_since is None else []
         lines += [f"          {'':<{width}}  {text}" for text in said]
     return lines
 
@@ -96,3 +98,10 @@ def _relay(one: AccountLine, now: datetime) -> str:
     if one.relay_last_success_at is None:
         return "send:  never yet"
     return f"send:  {output.styled('ok', fg='green')} {output.relative(one.relay_last_success_at, now)}"
+
+
+def _broken(one: RelayLine, now: datetime) -> str:
+    soon = f"; next try {output.relative(one.paused_until, now)}" if one.paused_until and one.paused_until > now else ""
+    failing = output.styled("failing", fg="red", bold=True)
+    reason = output.plain(one.last_error or "no reason given")
+    return f"       {one.relay} {failing} for {output.span(now - one.failing_since)}: {reason}{soon}"

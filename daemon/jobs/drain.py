@@ -194,6 +194,7 @@ class _Drain:
             with self.context.database.transaction() as tx:
                 relays.succeeded(tx, self.name, str(endpoint), self.context.clock())
             self.docket.put_back("the connection ended before this row's turn")
+            self.result.error = None  # of a relay that this one stands in for; its own row has it
         except (errors.WireError, errors.SmtpError, errors.SecretUnavailable) as error:
             self.docket.lost(error)
             if self._says_nothing(endpoint):

@@ -1,18 +1,29 @@
 """How the house stands, from the database alone: what `postroom status` and the service's status line show."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, case, func, literal_column, select
 
 from daemon.store import outbox as rows
-from daemon.store.schema import OUTBOX_STATUSES, accounts, messages
+from daemon.store.schema import OUTBOX_STATUSES, accounts, messages, relays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayLine:
+    """A server that an account sends through, and that can't be used now."""
+
+    relay: str
+    failing_since: datetime
+    failures: int
+    paused_until: datetime | None
+    last_error: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountLine:
-    """One account, whether it is still set or not. messages: of it in the archive."""
+    """One account, whether it is still set or not. messages: of it in the archive.  relays: those that fail."""
 
     name: str
     address: str
@@ -31,6 +42,7 @@ class AccountLine:
     relay_failures: int
     relay_paused_until: datetime | None
     relay_last_error: str | None
+    relays: tuple[RelayLine, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +70,15 @@ def overview(conn: Connection, now: datetime) -> Overview:
         select(func.count()).select_from(messages).where(t.defects != literal_column("'[]'"))
     ).scalar_one()
     counted, oldest = rows.counts(conn), rows.next_due(conn)
-    names = [name for name in AccountLine.__dataclass_fields__ if name != "messages"]
+    names = [name for name in AccountLine.__dataclass_fields__ if name not in {"messages", "relays"}]
+    failing: dict[str, list[RelayLine]] = defaultdict(list)
+    r = relays.c
+    for account, *rest in conn.execute(
+        select(r.account, *[r[name] for name in RelayLine.__dataclass_fields__])
+        .where(r.failing_since.is_not(None))
+        .order_by(r.account, r.relay)
+    ):
+        failing[account].append(RelayLine(**dict(zip(RelayLine.__dataclass_fields__, rest, strict=True))))
     known = conn.execute(select(*[accounts.c[name] for name in names]).order_by(accounts.c.name))
     return Overview(
         messages=sum(count for count, _ in archived.values()),
@@ -67,12 +87,11 @@ def overview(conn: Connection, now: datetime) -> Overview:
         with_defects=int(with_defects),
         outbox={status: counted[status] for status in OUTBOX_STATUSES if status in counted},
         oldest_due_at=oldest if oldest is not None and oldest <= now else None,
-        accounts=tuple(_line(row._asdict(), archived) for row in known),
+        accounts=tuple(
+            AccountLine(**row._asdict(), messages=archived.get(row.name, (0, 0))[0], relays=tuple(failing[row.name]))
+            for row in known
+        ),
     )
-
-
-def _line(row: dict[str, Any], archived: dict[str, tuple[int, int]]) -> AccountLine:
-    return AccountLine(**row, messages=archived.get(row["name"], (0, 0))[0])
 
 
 def line(conn: Connection, now: datetime) -> str:

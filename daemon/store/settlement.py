@@ -19,7 +19,7 @@ _STATUSES: Final = select(outbox_recipients.c.outbox_id, outbox_recipients.c.sta
     outbox_recipients.c.outbox_id.in_(_IDS)
 )
 _ROWS: Final = select(
-    *(outbox.c[name] for name in ("id", "status", "on_doubt", "attempts", "sent_at", "last_error"))
+    *(outbox.c[name] for name in ("id", "status", "on_doubt", "attempts", "queued_at", "sent_at", "last_error"))
 ).where(outbox.c.id.in_(_IDS))
 
 
@@ -67,6 +67,8 @@ def settle(
         next_attempt_at, error = ends[row.id]
         status = status_for(found[row.id], row.on_doubt)
         attempts = max(row.attempts - (row.id in uncounted), 0)
+        if row.id in uncounted and not attempts and next_attempt_at is not None and next_attempt_at <= now:
+            next_attempt_at = min(row.queued_at, now)  # it keeps its place among those that wait
         if status == "queued" and (attempts or (next_attempt_at or now) > now):
             status = "deferred"
         waits = status in TO_BE_SENT or (status == "in_doubt" and row.on_doubt == "retry")

@@ -2,6 +2,7 @@
 
 import json
 import mailbox
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,6 +171,23 @@ def test_check_says_how_long_the_server_keeps_mail_and_what_of_it_is_not_wanted(
     assert "wants 60 s between logins; deletes mail after 7 days (EXPIRE 7); warning: the server deletes" in text
     house.pop3.extra_capabilities[:] = ["EXPIRE NEVER"]
     assert "; keeps mail until it is deleted\n" in house("check").stdout
+
+
+def test_status_names_a_relay_that_another_stands_in_for(house: House) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    house.environ |= {
+        "POSTROOM_ACCOUNTS__WORK__SMTP__PORT": str(port),
+        "POSTROOM_ACCOUNTS__WORK__SMTP__FALLBACK": f"127.0.0.1:{house.smtp.port}",
+    }
+    house("outbox", "add", "--to", "bob@example.net", "--subject", "x", stdin=b"text")
+    house("send")
+    assert 1 == len(house.smtp.received)
+    text = house("status").stdout
+    assert "send:  ok" in text
+    assert f"127.0.0.1:{port} failing for" in text
+    (account,) = json.loads(house("status", "--json").stdout)["accounts"]
+    assert [(f"127.0.0.1:{port}", 1)] == [(one["relay"], one["failures"]) for one in account["relays"]]
 
 
 def test_status_tells_a_reader_without_settings_what_the_database_knows(house: House) -> None:
