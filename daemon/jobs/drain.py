@@ -139,7 +139,7 @@ class _Drain:
         now = self.context.clock()
         with self.context.database.reading() as conn:
             known = relays.standings(conn, self.name)
-            until = relays.paused_until(conn, self.name)
+            until, error = relays.paused_until(conn, self.name), relays.last_error(conn, self.name)
         usable, doubtful = list[Endpoint](), False
         for one in self.smtp.endpoints:
             standing = known.get(str(one), relays.Standing())
@@ -149,7 +149,7 @@ class _Drain:
         if self.is_extra and doubtful:
             return []
         if not usable and until is not None:
-            self._put_off(until, "the relay is paused after a failure")
+            self._put_off(until, error or "the relay is paused")
         return usable
 
     def _is_used_up(self) -> bool:

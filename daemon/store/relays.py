@@ -36,6 +36,13 @@ def paused_until(conn: Connection, account: str) -> datetime | None:
     return found
 
 
+def last_error(conn: Connection, account: str) -> str | None:
+    """Give why the account was paused last."""
+    query = select(accounts.c.relay_last_error).where(accounts.c.name == account)
+    found: str | None = conn.execute(query).scalar_one_or_none()
+    return found
+
+
 def succeeded(tx: Connection, account: str, relay: str, now: datetime) -> None:
     """Note a session that went well."""
     well = {"last_success_at": now, "failing_since": None, "paused_until": None, "failures": 0}
