@@ -63,7 +63,10 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Hand out a connection to write with; COMMIT at the end, ROLLBACK if the block raises."""
-        with self._connected({"sqlite_begin": engine.WRITING}) as conn, self._turn, conn.begin():
+        self._refuse_another()  # before the turn, which this thread would wait for until the end of the world
+        # The turn first: who waits for it holds no connection, and the next one writes with that of the one before, whose
+        # schema is read and whose statements are prepared.
+        with self._turn, self._connected({"sqlite_begin": engine.WRITING}) as conn, conn.begin():
             yield conn
 
     @contextmanager
@@ -94,10 +97,13 @@ class Database:
         """Tell whether this thread is in a transaction() or reading() block."""
         return getattr(self._thread, "busy", False)
 
-    @contextmanager
-    def _connected(self, options: dict[str, Any]) -> Iterator[Connection]:
+    def _refuse_another(self) -> None:
         if self.in_transaction():
             raise errors.OutOfState("a transaction was begun inside another one of the same thread")
+
+    @contextmanager
+    def _connected(self, options: dict[str, Any]) -> Iterator[Connection]:
+        self._refuse_another()
         self._thread.busy = True
         try:
             with self._engine.connect() as plain:

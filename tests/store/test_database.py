@@ -52,6 +52,28 @@ def test_one_thread_is_in_one_transaction(database: Database) -> None:
             assert not database.in_transaction()
 
 
+def test_who_waits_for_a_turn_to_write_holds_no_connection(sqlite_url: str) -> None:
+    """Twenty threads that write one after the other do it on one connection to the file."""
+    database, path = Database(sqlite_url), Path(sqlite_url.removeprefix("sqlite:///"))
+    upgrade.upgrade(database)
+    database.dispose()
+
+    def write() -> None:
+        with database.transaction() as tx:
+            tx.execute(INSERT)
+
+    waiting = [threading.Thread(target=write) for _ in range(20)]
+    with database.transaction():
+        for thread in waiting:
+            thread.start()
+    for thread in waiting:
+        thread.join()
+    assert 20 == rows(database)
+    files = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+    assert 1 == files.count(path.resolve())
+    database.dispose()
+
+
 def test_reading_sees_one_state_throughout(database: Database) -> None:
     def insert() -> None:
         with database.transaction() as tx:
