@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, literal, null, select, update
 
 from daemon.store.dialect import statements
 from daemon.store.lease import is_dead
@@ -32,15 +32,22 @@ def all(conn: Connection) -> list[Row[Any]]:  # noqa: A001 -- reads `accounts.al
     return list(conn.execute(select(accounts).order_by(accounts.c.name)))
 
 
+# What every visit says is built once: to build a statement takes SQLAlchemy as long as to run it takes SQLite.
+_ACCOUNT: Final = accounts.c.name == bindparam("account")
+_HOLDER: Final = select(accounts.c.lease_owner, accounts.c.lease_until).where(_ACCOUNT)
+_CAPABILITIES: Final = select(accounts.c.capabilities).where(_ACCOUNT)
+_RELEASE: Final = (
+    update(accounts)
+    .where(_ACCOUNT, accounts.c.lease_owner == bindparam("owner"))
+    .values(lease_owner=null(), lease_until=null())
+)
+_BEGIN_POLL: Final = insert(polls).returning(polls.c.id)
+
+
 def _set(tx: Connection, name: str, **values: Any) -> None:
-    statement = update(accounts).where(accounts.c.name == name).values(**values)
-    if not tx.execute(statement).rowcount:
+    if not statements.assign(tx, accounts.c.name, name, values):
         tx.execute(statements.insert_missing(tx, accounts), {"name": name})
-        tx.execute(statement)
-
-
-def _value(conn: Connection, name: str, column: Any) -> Any:
-    return conn.execute(select(column).where(accounts.c.name == name)).scalar_one_or_none()
+        statements.assign(tx, accounts.c.name, name, values)
 
 
 # --- leases ---------------------------------------------------------------------------------------------------------
@@ -48,12 +55,11 @@ def _value(conn: Connection, name: str, column: Any) -> Any:
 
 def lease(tx: Connection, name: str, owner: str, now: datetime, duration: timedelta) -> bool:
     """Take the account for one process; False while another living one has it."""
-    t = accounts.c
-    query = statements.for_update(tx, select(t.lease_owner, t.lease_until).where(t.name == name))
-    found = tx.execute(query).one_or_none()
+    query = statements.for_update(tx, _HOLDER)
+    found = tx.execute(query, {"account": name}).one_or_none()
     if found is None:
         tx.execute(statements.insert_missing(tx, accounts), {"name": name})
-        found = tx.execute(query).one()
+        found = tx.execute(query, {"account": name}).one()
     holder, until = found
     if holder not in {None, owner} and until is not None and until > now and not is_dead(holder):
         return False
@@ -70,10 +76,7 @@ def renew(tx: Connection, name: str, owner: str, now: datetime, duration: timede
 
 def release(tx: Connection, name: str, owner: str) -> None:
     """Give the account back, if it is still ours."""
-    t = accounts.c
-    tx.execute(
-        update(accounts).where(t.name == name, t.lease_owner == owner).values(lease_owner=None, lease_until=None)
-    )
+    tx.execute(_RELEASE, {"account": name, "owner": owner})
 
 
 # --- how the maildrop fares -----------------------------------------------------------------------------------------
@@ -177,7 +180,7 @@ def failed(
 
 def capabilities(conn: Connection, name: str) -> str | None:
     """Give what a visit left to be remembered of the server, None for nothing."""
-    found: str | None = _value(conn, name, accounts.c.capabilities)
+    found: str | None = conn.execute(_CAPABILITIES, {"account": name}).scalar_one_or_none()
     return found
 
 
@@ -202,7 +205,7 @@ def _moment(now: datetime) -> Any:
 def begin_poll(tx: Connection, name: str, session: str, owner: str, now: datetime) -> int:
     """Write down that a visit has begun; give its id."""
     row = {"account": name, "session": session, "owner": owner, "started_at": now, "outcome": "running"}
-    return int(tx.execute(insert(polls).returning(polls.c.id), row).scalar_one())
+    return int(tx.execute(_BEGIN_POLL, row).scalar_one())
 
 
 def end_poll(
@@ -221,22 +224,19 @@ def end_poll(
     transcript: str | None = None,
 ) -> None:
     """Write down how a visit ended. outcome: ok or failed.  transcript: redacted, of a session that failed."""
-    tx.execute(
-        update(polls)
-        .where(polls.c.id == poll)
-        .values(
-            finished_at=now,
-            outcome=outcome,
-            listed=listed,
-            fetched=fetched,
-            octets=octets,
-            skipped=skipped,
-            dele_sent=dele_sent,
-            deleted=deleted,
-            error=error,
-            transcript=transcript,
-        )
-    )
+    values = {
+        "finished_at": now,
+        "outcome": outcome,
+        "listed": listed,
+        "fetched": fetched,
+        "octets": octets,
+        "skipped": skipped,
+        "dele_sent": dele_sent,
+        "deleted": deleted,
+        "error": error,
+        "transcript": transcript,
+    }
+    statements.assign(tx, polls.c.id, poll, values)
 
 
 def interrupt_orphans(tx: Connection, now: datetime) -> int:

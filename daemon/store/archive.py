@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Insert, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Insert, Row, Select, bindparam, delete, func, insert, select, update
 
 from daemon import errors
 from daemon.mail.maildrop import LedgerStatus
@@ -130,10 +130,14 @@ def _source(_tx: Connection) -> Insert:
     return insert(message_sources)
 
 
-def _known(tx: Connection, account: str, hashes: Iterable[str]) -> dict[str, int]:
+def _of_hashes(tx: Connection) -> Select[Any]:
     t = messages.c
-    query = select(t.sha256, t.id).where(t.account == account, statements.among(tx, t.sha256, sorted(hashes)))
-    return dict(iter(statements.together(tx, query)))
+    is_one = statements.among_given(tx, t.sha256, "hashes")
+    return select(t.sha256, t.id).where(t.account == bindparam("account"), is_one)
+
+
+def _known(tx: Connection, account: str, hashes: Iterable[str]) -> dict[str, int]:
+    return dict(iter(statements.gather(tx, _of_hashes, account=account, hashes=sorted(hashes))))
 
 
 def _add_sources(tx: Connection, sources: Iterable[tuple[int, Spool]]) -> None:

@@ -37,10 +37,14 @@ class Move(NamedTuple):
 # --- holds ----------------------------------------------------------------------------------------------------------
 
 
+_STANDING: Final = select(accounts.c.held_since, accounts.c.held_reason, accounts.c.accepted_at).where(
+    accounts.c.name == bindparam("account")
+)
+
+
 def standing(conn: Connection, account: str) -> Standing:
     """Tell whether an account is held, and whether the operator accepted what is there."""
-    t = accounts.c
-    row = conn.execute(select(t.held_since, t.held_reason, t.accepted_at).where(t.name == account)).first()
+    row = conn.execute(_STANDING, {"account": account}).first()
     return Standing(*row) if row is not None else Standing(None, None, None)
 
 

@@ -17,12 +17,15 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    Update,
     any_,
+    bindparam,
     cast,
     func,
     literal,
     select,
     text,
+    update,
 )
 
 from daemon.store import schema
@@ -49,6 +52,24 @@ def insert_missing(conn: Connection, table: Table) -> Insert:
     """Insert rows; those whose key is there are left as they are."""
     made: Insert = upsert(conn, table).on_conflict_do_nothing()
     return made
+
+
+_ASSIGNMENTS: Final[dict[tuple[Column[Any], tuple[str, ...]], Update]] = {}
+
+
+def assign(tx: Connection, key: Column[Any], value: str | int, values: dict[str, Any]) -> int:
+    """Update the row with this key; give how many there are. values: by column; the statement is built once for the same ones.
+
+    A value may be an expression, which then stands in a statement of its own.
+    """
+    if any(isinstance(one, ColumnElement) for one in values.values()):
+        return tx.execute(update(key.table).where(key == value).values(values)).rowcount
+    names = tuple(values)
+    if (key, names) not in _ASSIGNMENTS:
+        places = {name: bindparam(f"to_{name}", type_=key.table.c[name].type) for name in names}
+        _ASSIGNMENTS[key, names] = update(key.table).where(key == bindparam("of_key")).values(places)
+    parameters = {f"to_{name}": one for name, one in values.items()}
+    return tx.execute(_ASSIGNMENTS[key, names], {"of_key": value, **parameters}).rowcount
 
 
 def new_ids(tx: Connection, table: Table, count: int) -> Sequence[int]:
@@ -80,8 +101,27 @@ def uidl_in(conn: Connection, uidls: Sequence[str]) -> ColumnElement[bool]:
     column = schema.ledger.c.uidl
     if kind_of(conn) == SQLITE:
         return among(conn, column, uidls)
-    digests = [hashlib.md5(uidl.encode(), usedforsecurity=False).hexdigest() for uidl in uidls]
-    return among(conn, func.md5(column, type_=Text), digests) & among(conn, column, uidls)
+    return among(conn, func.md5(column, type_=Text), _digests(uidls)) & among(conn, column, uidls)
+
+
+def uidl_given(conn: Connection) -> list[ColumnElement[bool]]:
+    """Do as `uidl_in` in a query for `gather`, which is given `uidl_values`."""
+    column = schema.ledger.c.uidl
+    if kind_of(conn) == SQLITE:
+        return [among_given(conn, column, "uidls")]
+    return [
+        among_given(conn, func.md5(column, type_=Text), "digests"),
+        among_given(conn, column, "uidls"),
+    ]
+
+
+def uidl_values(conn: Connection, uidls: Sequence[str]) -> dict[str, list[str]]:
+    """Give the values of the parameters of `uidl_given`."""
+    return {"uidls": list(uidls)} if kind_of(conn) == SQLITE else {"uidls": list(uidls), "digests": _digests(uidls)}
+
+
+def _digests(uidls: Sequence[str]) -> list[str]:
+    return [hashlib.md5(uidl.encode(), usedforsecurity=False).hexdigest() for uidl in uidls]
 
 
 def present(conn: Connection, column: Column[str], texts: Sequence[str]) -> set[str]:
@@ -147,6 +187,34 @@ def together(conn: Connection, query: Select[Any]) -> list[Any]:
     return list(conn.execute(query))
 
 
+_GATHERED: Final[dict[tuple[str, Callable[[Connection], Select[Any]]], Select[Any]]] = {}
+
+
+def gather(conn: Connection, make: Callable[[Connection], Select[Any]], **given: Any) -> list[Any]:
+    """Do as `together` with a query that is built once. make: a function that gives it, always the same one.
+
+    given: values of its parameters; a list is one of `among_given`.
+    """
+    key = kind_of(conn), make
+    if key not in _GATHERED:
+        query = make(conn)
+        if kind_of(conn) == SQLITE:
+            query = query.with_only_columns(func.json_group_array(func.json_array(*query.selected_columns)))
+        _GATHERED[key] = query
+    if kind_of(conn) != SQLITE:
+        return list(conn.execute(_GATHERED[key], given))
+    parameters = {name: json.dumps(one) if isinstance(one, list) else one for name, one in given.items()}
+    return list(json.loads(conn.execute(_GATHERED[key], parameters).scalar_one()))
+
+
+def among_given(conn: Connection, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Find rows as `among` does, in a query for `gather`. name: of the parameter that holds the values."""
+    if kind_of(conn) == SQLITE:
+        given = func.json_each(bindparam(name, type_=Text)).table_valued("value")
+        return column.in_(select(given.c.value))
+    return column == any_(bindparam(name, type_=ARRAY(column.type)))
+
+
 def fill(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows of numbers and texts, as `rewrite` takes them; there may be none."""
     if rows:
@@ -201,9 +269,9 @@ def ready(tx: Connection, moment: datetime | None) -> Any:
     return Instant().process_bind_param(moment, tx.dialect)
 
 
-def raw_rows(conn: Connection, query: Select[Any]) -> list[Any]:
+def raw_rows(conn: Connection, query: Select[Any], given: dict[str, Any] | None = None) -> list[Any]:
     """Give rows as the driver gives them, from a table that only we write; `moments` reads their times."""
-    result = conn.execute(query)
+    result = conn.execute(query, given)
     driver: Any = conn.connection.dbapi_connection
     before = getattr(driver, "text_factory", None)
     if before is not None:
