@@ -23,10 +23,12 @@ WIDEST: Final = 50  # letters in flight: what one cut may leave in doubt
 class Pace:
     """How many letters may be under way at once: one at first, doubled as they go well; 0: one, word by word, after a cut.
 
-    without: extensions that the relay offers and does not know.
+    without: extensions that the relay offers and does not know.  alone_until: of the monotonic clock; the relay has refused a
+    further connection beside the one that there was.
     """
 
     letters: int = 1
+    alone_until: float = 0.0
     without: frozenset[str] = frozenset()
 
     @property
@@ -37,6 +39,14 @@ class Pace:
     def quicken(self) -> None:
         """Go on faster, after as many went well."""
         self.letters = min(max(1, self.letters * 2), WIDEST)
+
+    def ease(self) -> None:
+        """Go on more slowly, with a relay that puts letters off."""
+        self.letters = self.letters // 2 or min(self.letters, 1)
+
+    def is_wide(self, now: float) -> bool:
+        """Tell whether a further connection may be tried. now: of the monotonic clock."""
+        return now >= self.alone_until
 
     def slacken(self) -> None:
         """Begin anew, after a session was cut: what the next cut leaves in doubt must be small."""
@@ -89,6 +99,5 @@ class Connections:
                 key: left for key, kept in self._idle.items() if (left := [one for one in kept if one[0] >= before])
             }
         for relay in old:
-            if relay.resume(deadline=time.monotonic() + PARTING_SECONDS, progress=lambda: None):
-                relay.quit()
-            relay.close()
+            relay.resume(deadline=time.monotonic() + PARTING_SECONDS, progress=lambda: None)
+            relay.quit()

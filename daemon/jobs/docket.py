@@ -9,11 +9,13 @@ many rows are claimed at once follows the relay's pace: what is marked and not a
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 from daemon import errors, trace
 from daemon.jobs import letter, verdict
+from daemon.jobs.breaker import Breaker
 from daemon.jobs.connections import Pace
 from daemon.jobs.context import Context
 from daemon.jobs.letter import Item
@@ -24,7 +26,7 @@ from daemon.mail.account import Account, Smtp
 from daemon.mail.envelope import Parcel
 from daemon.mail.sign import Signer
 from daemon.smtp.relay import Relay
-from daemon.smtp.replies import Deferred, Failed, Outcome, Reply, Sent, is_about_the_relay
+from daemon.smtp.replies import Deferred, Failed, Outcome, Reply, Sent
 from daemon.store import budget, keys, outbox, suppression
 
 LEASE: Final = timedelta(minutes=10)  # a claimed row belongs to us this long; renewed while there is progress
@@ -42,23 +44,31 @@ SHOWN_LINES: Final = 100  # of the transcript, kept with an attempt that did not
 class Docket:
     """What one drain has claimed, and has not come to an end with."""
 
-    def __init__(self, account: Account, smtp: Smtp, context: Context, ended: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        account: Account,
+        smtp: Smtp,
+        context: Context,
+        ended: Callable[[str], None],
+        *,
+        slice_seconds: float = SLICE_SECONDS,
+    ) -> None:
         """Begin with nothing. ended: told the status that each row comes to; `put_back` for one that goes back to the queue."""
         self._account, self._smtp, self._context, self._ended = account, smtp, context, ended
-        self._name = account.name
+        self._name, self._slice_seconds = account.name, slice_seconds
         self._keys = itertools.count(1)
         self._claimed: list[outbox.Claimed] = []  # no attempt yet
         self._works: dict[int, Work] = {}  # by row, in the order of sending; an attempt is open
         self._waiting: deque[tuple[Parcel, Work]] = deque()  # for the relay to pull
-        self._out: dict[int, Work] = {}  # by the key of a parcel that is with the relay
+        self._out: dict[int, tuple[Parcel, Work]] = {}  # by the key of a parcel that is with the relay
         self._answered: list[Work] = []  # and not written down yet
         self._answered_at = self._renewed = self._began = context.monotonic()
+        self._is_stuck = False  # the database takes no verdict: tried again when nothing is with the relay
         self.signer: Signer | None = None  # of this session
         self._key = b""  # of addresses that bounces come back to
         self.answers = 0  # that the relay of this session gave
         self._serving_since = 0.0
-        self.put_off: Reply | None = None  # what the relay said last, if it took nothing for reasons of its own
-        self.put_off_in_a_row = 0
+        self.breaker = Breaker()
 
     # --- rows into parcels ------------------------------------------------------------------------------------------
 
@@ -72,29 +82,34 @@ class Docket:
             with context.database.transaction() as tx:
                 if answered:
                     statuses = outbox.record(tx, verdict.finished(context, answered), now=context.clock())
-                self._claimed = outbox.claim(
+                claimed = outbox.claim(
                     tx, owner=context.owner, now=context.clock(), lease=LEASE, limit=limit, account=self._name
                 )
         except errors.StoreError:
+            if not answered:
+                raise
             self.record()  # which is worth several tries
-            raise
+            return self.claim(limit)
+        self._claimed = claimed
         self._recorded(answered, statuses)
-        if self._claimed:
+        if claimed:
             context.step(DrainStep.CLAIMED, account=self._name)
-        return bool(self._claimed)
+        return bool(claimed)
 
     def parcels(self, relay: Relay, pace: Pace) -> Iterator[Parcel]:
         """Give what is due, claiming as it goes, until nothing is, or the house stops, or others should have their turn."""
-        context, self.answers = self._context, 0
+        context, self.answers, self.breaker.went = self._context, 0, 0
         self._serving_since = context.monotonic()
         while not context.stop.is_set():
             while self._waiting:
+                if self.breaker.is_open or self._is_stuck:
+                    return
                 parcel, work = self._waiting.popleft()
-                self._out[parcel.key] = work
+                self._out[parcel.key] = parcel, work
                 yield parcel
                 if context.stop.is_set():
                     return
-            if context.monotonic() - self._began > SLICE_SECONDS:
+            if self.breaker.is_open or self._is_stuck or self.is_over:
                 return
             if not self.claim(self._rows(pace)) or context.stop.is_set() or not self._begin(relay, pace):
                 return
@@ -196,7 +211,7 @@ class Docket:
 
     def mark(self, key: int) -> None:
         """Make durable that the ends of letters may leave: of this one, and of those that will follow at once."""
-        if self._out[key].is_marked:
+        if self._out[key][1].is_marked:
             return
         context = self._context
         unmarked = [work for work in self._works.values() if not work.is_marked]
@@ -209,32 +224,30 @@ class Docket:
     def answer(self, parcel: Parcel, outcomes: dict[str, Outcome], relay: Relay) -> None:
         """Take the relay's answer; it is written down with others, soon."""
         self.answers += 1
-        work = self._out.pop(parcel.key)
+        _, work = self._out.pop(parcel.key)
         work.outcomes |= outcomes
         work.parts -= 1
         if any(not isinstance(one, Sent) for one in outcomes.values()) and self._context.trace_mode != "off":
             work.transcript = relay.transcript.text(last=SHOWN_LINES)
-        self._judge(outcomes)
+        self.breaker.judge(outcomes)
         if work.parts:
             return
         if not self._answered:
             self._answered_at = self._context.monotonic()
         self._answered.append(work)
-        if self._context.monotonic() - self._answered_at > LATEST_SECONDS:
-            self.record()
+        self._record_in_time()
 
-    def _judge(self, outcomes: dict[str, Outcome]) -> None:
-        """Count the letters in a row that the relay put off for reasons of its own."""
-        replies = [
-            one.reply for one in outcomes.values() if isinstance(one, Deferred) and is_about_the_relay(one.reply)
-        ]
-        if len(replies) == len(outcomes):
-            self.put_off, self.put_off_in_a_row = replies[-1], self.put_off_in_a_row + 1
-        else:
-            self.put_off, self.put_off_in_a_row = None, 0
+    def _record_in_time(self) -> None:
+        """Write down what was answered a while ago. What the database does not take must not cost us the answers to come."""
+        if self._is_stuck or not self._answered or self._context.monotonic() - self._answered_at <= LATEST_SECONDS:
+            return
+        try:
+            self.record()
+        except errors.StoreError:
+            self._is_stuck = True
 
     def record(self) -> None:
-        """Write down what was answered."""
+        """Write down what was answered. Raises StoreError; then it is kept, to be tried again."""
         answered = self._answered
         if answered:
             self._recorded(answered, verdict.record(self._context, answered))
@@ -242,7 +255,7 @@ class Docket:
     def _recorded(self, answered: list[Work], statuses: Mapping[int, str]) -> None:
         if not answered:
             return
-        self._answered = []
+        self._answered, self._is_stuck = [], False
         self._context.step(DrainStep.RECORDED, account=self._name)
         for work in answered:
             del self._works[work.id]
@@ -263,20 +276,36 @@ class Docket:
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
-    def lost(self, error: errors.PostroomError) -> None:
-        """Know that the relay has said all that it will: of letters that are not answered nothing has left it."""
-        self._end_parts(str(error))
-        self._out.clear()
-        self._waiting.clear()
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is claimed."""
+        return not (self._claimed or self._works)
 
-    def _end_parts(self, reason: str) -> None:
-        """End the attempts at rows of which some letters were answered; whom the others were for waits."""
+    @property
+    def is_over(self) -> bool:
+        """Whether others should have their turn."""
+        return self._context.monotonic() - self._began > self._slice_seconds
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the database did not take what the relay has answered."""
+        return self._is_stuck
+
+    def go_on(self) -> None:
+        """Let another session carry what this one took, and did not begin with."""
+        self._waiting.extendleft(reversed(self._out.values()))
+        self._out.clear()
+
+    def _leave(self, reason: str) -> None:
+        """Let the recipients wait whose letter was not given to the relay, where other letters of their row were."""
         for work in self._works.values():
-            if work.outcomes and work.parts:
+            if work.parts and any(not isinstance(one, Failed) or one.reply.code for one in work.outcomes.values()):
                 for address in work.attempt.addresses:
                     work.outcomes.setdefault(address, Deferred(Reply.ours(reason)))
                 work.parts = 0
                 self._answered.append(work)
+        self._out.clear()
+        self._waiting.clear()
 
     def _return(self, reason: str, until: datetime) -> None:
         """Return the rows to the queue at which no attempt has begun."""
@@ -294,18 +323,19 @@ class Docket:
         for _ in rows:
             self._ended("put_back")
 
-    def put_back(self, reason: str, until: datetime | None = None, *, in_order: bool = True) -> int:
+    def put_back(self, reason: str, until: datetime | None = None) -> int:
         """Return what has no answer to the queue, due at once or at `until`, without counting an attempt; give how many.
 
-        in_order: the relay has said of each letter whose end left what became of it; else those that are with it are in doubt.
+        By now the relay's session has said of each letter whose end left what became of it. What can't be written down of that
+        is in doubt; the StoreError that was why is raised at the end.
         """
-        doubtful = set[int]()
-        if in_order:
-            self._end_parts(reason)
+        self._leave(reason)
+        failure: errors.StoreError | None = None
+        try:
             self.record()
-        else:
-            doubtful = {work.id for work in self._out.values()}
-            doubtful |= {work.id for work in self._works.values() if work.outcomes}
+        except errors.StoreError as error:
+            self._is_stuck, failure = True, error
+        doubtful = {work.id for work in self._answered}
         ids = [row.id for row in self._claimed] + list(self._works)
         if ids:
             now = self._context.clock()
@@ -323,22 +353,24 @@ class Docket:
                 self._ended("put_back")
         self._claimed, self._answered = [], []
         self._works.clear()
-        self._out.clear()
-        self._waiting.clear()
+        if failure is not None:
+            raise failure
         return len(ids)
 
     def keep(self) -> None:
-        """Keep what is claimed for longer, and write down what was answered a while ago; called on every progress."""
+        """Keep what is claimed for longer, and write down what was answered a while ago; called on every progress.
+
+        Raises nothing that a database can do: the session would end, and a lease that is lost is noticed before a letter's end leaves.
+        """
         context = self._context
+        self._record_in_time()
         now = context.monotonic()
-        if self._answered and now - self._answered_at > LATEST_SECONDS:
-            self.record()
         if now - self._renewed < RENEW_SECONDS:
             return
-        ids = [row.id for row in self._claimed] + list(self._works)
-        with context.database.transaction() as tx:
-            outbox.renew(tx, ids, context.owner, context.clock() + LEASE)
         self._renewed = now
+        ids = [row.id for row in self._claimed] + list(self._works)
+        with suppress(errors.StoreError), context.database.transaction() as tx:
+            outbox.renew(tx, ids, context.owner, context.clock() + LEASE)
 
 
 def _within(letters: int | None, items: list[Item], split: int) -> list[Item]:

@@ -7,7 +7,7 @@ another.
 """
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -17,7 +17,7 @@ from daemon import errors, trace
 from daemon.jobs import letter, session
 from daemon.jobs.connections import Pace
 from daemon.jobs.context import Context
-from daemon.jobs.docket import PATIENCE, Docket
+from daemon.jobs.docket import PATIENCE, SLICE_SECONDS, Docket
 from daemon.jobs.step import DrainStep
 from daemon.mail.account import Account, Smtp
 from daemon.smtp.relay import Relay
@@ -25,9 +25,7 @@ from daemon.store import budget, outbox, relays
 from daemon.wire.stream import Endpoint
 
 SESSION_SECONDS: Final = 30 * 60.0  # a drain ends by then, whatever the relay does
-BROKEN_AFTER: Final = (
-    20  # letters in a row that the relay put off for reasons of its own: then it is left alone for a while
-)
+ALONE_SECONDS: Final = 60.0  # after a relay refused a further connection, none is tried for so long
 
 
 class Next(Enum):
@@ -73,17 +71,23 @@ def drain(
 ) -> Result:
     """Send what is due for the account; never raises for what a relay, a network, a row or a database can do.
 
-    report: told after each row.  even_paused: try also when the relay was paused after a failure (`postroom send`).
-    is_extra: beside another drain of the account, for speed; it does not probe a relay, nor judge one that refuses a second
-    connection.
+    report: told after each row.  even_paused: try also when the relay was paused after a failure, and go on until nothing is due
+    (`postroom send`; the daemon comes again).  is_extra: beside another drain of the account, for speed; it does not probe a relay,
+    nor judge one that refuses a second connection.
     """
     result = Result(account=account.name)
     if account.smtp is None:
         result.error = errors.InputInvalid(f"{account.name}: this account has no SMTP settings")
         return result
-    _Drain(account, account.smtp, context, result, report or (lambda _result: None), is_extra=is_extra).run(
-        even_paused=even_paused
-    )
+    _Drain(
+        account,
+        account.smtp,
+        context,
+        result,
+        report or (lambda _result: None),
+        even_paused=even_paused,
+        is_extra=is_extra,
+    ).run()
     return result
 
 
@@ -98,29 +102,29 @@ class _Drain:
         result: Result,
         report: Callable[[Result], None],
         *,
+        even_paused: bool,
         is_extra: bool,
     ) -> None:
         self.account, self.smtp, self.context, self.result, self.report = account, smtp, context, result, report
-        self.name, self.is_extra = account.name, is_extra
+        self.name, self.even_paused, self.is_extra = account.name, even_paused, is_extra
         self.started = context.monotonic()
-        self.relay: Relay | None = None  # the last one
-        self.docket = Docket(account, smtp, context, self._ended)
+        self.relay: Relay | None = None  # of this session
+        self.doubted: set[Endpoint] = set()  # relays that have failed, and have taken nothing since
+        slice_seconds = float("inf") if even_paused else SLICE_SECONDS
+        self.docket = Docket(account, smtp, context, self._ended, slice_seconds=slice_seconds)
 
-    def run(self, *, even_paused: bool) -> None:
+    def run(self) -> None:
         """Claim and send until nothing is due, the house stops, or no relay can be used."""
         result = self.result
         try:
-            endpoints = self._endpoints(even_paused=even_paused)
-            while endpoints and not self._is_used_up() and self.docket.claim(self._pace(endpoints[0]).rows):
-                came_to = self._session(endpoints[0])
-                if came_to is Next.NOTHING:
-                    self._is_used_up()
+            endpoints = self._endpoints()
+            for endpoint in endpoints:
+                if not self._drain_into(endpoint):
                     break
-                if came_to is Next.ANOTHER_RELAY:
-                    del endpoints[0]
         except errors.PostroomError as error:
             result.error = error
             trace.job_failed(job=f"drain {self.name}", error=error)
+            self._let_go(error)
         if result.rows:
             trace.drain_finished(
                 account=self.name,
@@ -132,25 +136,39 @@ class _Drain:
                 seconds=self.context.monotonic() - self.started,
             )
 
+    def _drain_into(self, endpoint: Endpoint) -> bool:
+        """Send through a relay, in as many sessions as it takes; True when it has failed, and another one should be tried."""
+        self.docket.breaker.close(is_doubted=endpoint in self.doubted)
+        while self._has_rows(endpoint):
+            came_to = self._session(endpoint)
+            if came_to is Next.NOTHING:
+                self._is_used_up()
+            if came_to is not Next.ANOTHER_SESSION:
+                return came_to is Next.ANOTHER_RELAY
+        return False
+
     # --- which relay, and when --------------------------------------------------------------------------------------
 
-    def _endpoints(self, *, even_paused: bool) -> list[Endpoint]:
+    def _endpoints(self) -> list[Endpoint]:
         """Return the relays that may be used now, in their order; what is due waits when there is none."""
         now = self.context.clock()
         with self.context.database.reading() as conn:
             known = relays.standings(conn, self.name)
             until, error = relays.paused_until(conn, self.name), relays.last_error(conn, self.name)
-        usable, doubtful = list[Endpoint](), False
-        for one in self.smtp.endpoints:
-            standing = known.get(str(one), relays.Standing())
-            doubtful = doubtful or standing.failures > 0
-            if even_paused or standing.paused_until is None or standing.paused_until <= now:
-                usable.append(one)
-        if self.is_extra and doubtful:
-            return []
+        standing = {one: known.get(str(one), relays.Standing()) for one in self.smtp.endpoints}
+        self.doubted = {one for one, its in standing.items() if its.failures}
+        usable = [one for one, its in standing.items() if self.even_paused or (its.paused_until or now) <= now]
+        if self.is_extra:
+            best = usable[:1]
+            is_welcome = best and best[0] not in self.doubted and self._pace(best[0]).is_wide(self.context.monotonic())
+            return best if is_welcome else []
         if not usable and until is not None:
             self._put_off(until, error or "the relay is paused")
         return usable
+
+    def _has_rows(self, endpoint: Endpoint) -> bool:
+        """Tell whether there is something to send: what the last session left, or what is due and within the budget."""
+        return not self.docket.is_empty or (not self._is_used_up() and self.docket.claim(self._pace(endpoint).rows))
 
     def _is_used_up(self) -> bool:
         """Tell whether the budget is used up for longer than a moment; what is due waits then, and says so."""
@@ -178,6 +196,7 @@ class _Drain:
 
     def _session(self, endpoint: Endpoint) -> Next:
         """Give all that is due to one connection; where the relay can't be used, it pauses, and its rows are put back."""
+        docket, pace, self.relay = self.docket, self._pace(endpoint), None
         try:
             self.docket.signer = None if self.smtp.dkim is None else letter.signer(self.smtp.dkim)
             with session.relay(
@@ -185,38 +204,45 @@ class _Drain:
                 self.smtp,
                 endpoint,
                 self.context,
-                deadline=self.started + SESSION_SECONDS,
+                deadline=self.context.monotonic() + SESSION_SECONDS,
                 progress=self._progress,
             ) as relay:
                 self.relay, self.result.session = relay, relay.session_id
                 self.context.step(DrainStep.CONNECTED, account=self.name)
-                self._carry(relay, self._pace(endpoint))
-            with self.context.database.transaction() as tx:
-                relays.succeeded(tx, self.name, str(endpoint), self.context.clock())
-            self.docket.put_back("the connection ended before this row's turn")
-            self.result.error = None  # of a relay that this one stands in for; its own row has it
-        except (errors.WireError, errors.SmtpError, errors.SecretUnavailable) as error:
-            self.docket.lost(error)
-            if self._says_nothing(endpoint):
-                self.docket.put_back(str(error))
+                self._carry(relay, pace)
+                has_more = not relay.usable and docket.answers and not docket.is_over
+            if not docket.breaker.in_a_row:
+                self.doubted.discard(endpoint)
+                self.result.error = None  # of a relay that this one stands in for; its own row has it
+                with self.context.database.transaction() as tx:
+                    relays.succeeded(tx, self.name, str(endpoint), self.context.clock())
+            if has_more and not (docket.is_stuck or self.context.stop.is_set()):
+                docket.go_on()
                 return Next.ANOTHER_SESSION
-            self._pace(endpoint).slacken()
+            docket.put_back("the connection ended before this row's turn")
+        except (errors.WireError, errors.SmtpError, errors.SecretUnavailable) as error:
+            if self._says_nothing(pace, error):
+                docket.put_back(str(error))
+                return Next.ANOTHER_SESSION
             return self._relay_failed(endpoint, error)
         except errors.PostroomError as error:
-            self._pace(endpoint).slacken()
-            self.docket.put_back(str(error), in_order=False)
+            pace.slacken()
+            docket.put_back(str(error))
             raise
         return Next.NOTHING
 
-    def _says_nothing(self, endpoint: Endpoint) -> bool:
-        """Tell whether a failed session says nothing of the relay: it was lost while it was idle, or an extension is none."""
-        relay, pace = self.relay, self._pace(endpoint)
-        self.relay = None
+    def _says_nothing(self, pace: Pace, error: errors.PostroomError) -> bool:
+        """Tell whether a failed session says nothing of the relay.
+
+        It was lost while it was idle, or an extension is none, or the relay wants no more letters on one connection.
+        """
+        relay, docket = self.relay, self.docket
         if relay is None:
             return False
         is_learned = bool(relay.distrusted - pace.without)
         pace.without |= relay.distrusted
-        return is_learned or (relay.was_kept and not self.docket.answers)
+        is_full = isinstance(error, errors.RelayRefused) and error.code == 421 and docket.breaker.went > 0
+        return is_learned or is_full or (relay.was_kept and not docket.answers)
 
     def _carry(self, relay: Relay, pace: Pace) -> None:
         docket, well = self.docket, 0
@@ -226,14 +252,20 @@ class _Drain:
                 self.context.step(DrainStep.ANSWERED, account=self.name)
                 docket.answer(parcel, outcomes, relay)
                 well += 1
-                if well >= pace.letters:
+                if docket.breaker.in_a_row:
+                    pace.ease()
+                    well = 0
+                elif well >= pace.letters:
                     pace.quicken()
                     well = 0
-                if docket.put_off_in_a_row >= BROKEN_AFTER:
-                    raise errors.RelayRefused(
-                        f"{relay.peer}: it put off the last {BROKEN_AFTER} letters for reasons of its own: {docket.put_off}"
-                    )
-        docket.record()
+        if docket.breaker.is_open:  # said when nothing is with the relay any more: what it takes meanwhile is no doubt
+            raise errors.RelayRefused(f"{relay.peer}: {docket.breaker}")
+
+    def _let_go(self, error: errors.PostroomError) -> None:
+        """Return what is left to the queue, unless the database does not even take verdicts: leases run out by themselves."""
+        if not self.docket.is_empty and not self.docket.is_stuck:
+            with suppress(errors.StoreError):
+                self.docket.put_back(str(error))
 
     # --- around it --------------------------------------------------------------------------------------------------
 
@@ -249,9 +281,11 @@ class _Drain:
     def _relay_failed(self, endpoint: Endpoint, error: errors.PostroomError) -> Next:
         """Pause the relay and let its rows go to another, or wait; after a refused login at the longest wait (accounts get locked)."""
         context, now = self.context, self.context.clock()
-        if self.is_extra and isinstance(error, errors.RelayRefused | errors.Unreachable):
+        if self.is_extra and self.relay is None and isinstance(error, errors.RelayRefused | errors.Unreachable):
+            self._pace(endpoint).alone_until = context.monotonic() + ALONE_SECONDS
             self.docket.put_back(str(error))
             return Next.NOTHING
+        self._pace(endpoint).slacken()
         self.result.error = error
         others = [str(one) for one in self.smtp.endpoints if one != endpoint]
         with context.database.transaction() as tx:

@@ -139,8 +139,9 @@ def is_transient(reply: Reply, stage: Stage) -> bool:
 def is_about_the_relay(reply: Reply) -> bool:
     """Tell whether a 4xx speaks of the relay's own state and not of this letter: another letter would fare the same.
 
-    421 and 454 (RFC 4954, 3207), the system status of RFC 3463 section 3.4 (4.3.x), and 452 without an enhanced code.
+    421, whatever its enhanced code, the system status of RFC 3463 section 3.4 (4.3.x), and without an enhanced code 452 and 454
+    (RFC 4954, 3207).
     """
-    if reply.enhanced is not None:
+    if reply.enhanced is not None and not reply.ends_session:
         return reply.enhanced.startswith("4.3.")
     return reply.code in {421, 452, 454}

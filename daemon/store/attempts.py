@@ -203,7 +203,9 @@ def committing(tx: Connection, attempt_ids: Collection[int], now: datetime) -> N
 
 def record(tx: Connection, finished: Sequence[Finished], *, now: datetime) -> dict[int, str]:
     """Write down how attempts ended for each recipient; give the status that each row comes to, by row."""
-    newest: dict[int, int] = dict(iter(tx.execute(_NEWEST, {"ids": [one.attempt.outbox_id for one in finished]})))
+    ids = [one.attempt.outbox_id for one in finished]
+    statements.lock(tx, outbox, ids)  # rows first, as whoever else writes into them: no two wait for each other
+    newest: dict[int, int] = dict(iter(tx.execute(_NEWEST, {"ids": ids})))
     there = [one for one in finished if one.attempt.outbox_id in newest]
     # A row that somebody deleted meanwhile has no status any more; what it would have come to is for the log.
     gone = [one for one in finished if one.attempt.outbox_id not in newest]

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, case, or_, select, update
 
 from daemon.store.dialect import statements
 from daemon.store.lease import is_dead
 from daemon.store.schema import outbox, outbox_attempts, outbox_recipients
 from daemon.store.settlement import TO_BE_SENT, settle
 
+# What somebody may make of a row while it is being sent; its sender has it until it is done.
+STOPPED: Final = ("held", "cancelled")
+CLAIMED: Final = ("sending", *STOPPED)
 DIED: Final = "the process that was sending ended after the letter was given and before the relay's answer was recorded"
 
 
@@ -42,10 +45,9 @@ def put_back(
     alone.  unsent: rows whose letter was marked and did not leave, as their sender knows: no doubt about them, and no attempt.
     """
     t = outbox.c
-    query = select(t.id, t.lease_owner).where(
-        t.id.in_(list(outbox_ids)), t.status.in_(["sending", "held", "cancelled"])
-    )
-    ours = [row.id for row in tx.execute(query) if row.lease_owner is not None and owner in {None, row.lease_owner}]
+    query = select(t.id, t.lease_owner).where(t.id.in_(list(outbox_ids)), t.status.in_(CLAIMED)).order_by(t.id)
+    found = tx.execute(statements.for_update(tx, query))
+    ours = [row.id for row in found if row.lease_owner is not None and owner in {None, row.lease_owner}]
     opened, _doubted = _close_attempts(tx, ours, now, unsent=unsent)
     uncounted = [key for key in ours if key not in opened or key in unsent]
     ends = {key: (next_attempt_at, reason if key in opened or next_attempt_at > now else None) for key in ours}
@@ -62,7 +64,8 @@ def _close_attempts(
     doubted = {one.id: one.outbox_id for one in opened if one.committing_at is not None and one.outbox_id not in unsent}
     ended = update(outbox_attempts).where(a.id.in_([one.id for one in opened]))
     if opened:
-        tx.execute(ended.values(finished_at=now, outcome="interrupted"))
+        letters = case((a.id.in_(list(doubted)), a.letters), else_=0)  # what did not leave is in no budget
+        tx.execute(ended.values(finished_at=now, outcome="interrupted", letters=letters))
     if doubted:
         theirs = update(outbox_attempts).where(a.id.in_(list(doubted)))
         tx.execute(theirs.values(outcome="in_doubt", reply=DIED))
@@ -78,7 +81,8 @@ def _close_attempts(
 def rescue(tx: Connection, now: datetime) -> Rescued:
     """Return the rows of processes that are dead or whose lease ran out; those past the mark are in doubt."""
     t = outbox.c
-    query = select(t.id, t.lease_owner, t.lease_until).where(t.status == "sending")
+    is_claimed = or_(t.status == "sending", t.status.in_(STOPPED) & t.lease_owner.is_not(None))
+    query = select(t.id, t.lease_owner, t.lease_until).where(is_claimed).order_by(t.id)
     dead = [
         key
         for key, owner, until in tx.execute(statements.for_update(tx, query, skip_locked=True))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from itertools import chain
 from operator import itemgetter
@@ -87,6 +87,12 @@ def new_ids(tx: Connection, table: Table, count: int) -> Sequence[int]:
 def for_update(conn: Connection, query: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
     """Lock the rows that are read. SQLite's transaction holds the whole file already."""
     return query if kind_of(conn) == SQLITE else query.with_for_update(skip_locked=skip_locked)
+
+
+def lock(tx: Connection, table: Table, ids: Collection[int]) -> None:
+    """Lock rows by their `id`, in its order, before they are read and written. SQLite's transaction holds the whole file already."""
+    if kind_of(tx) != SQLITE:
+        tx.execute(select(table.c.id).where(table.c.id.in_(list(ids))).order_by(table.c.id).with_for_update())
 
 
 def ledger_key(conn: Connection) -> list[Any]:
