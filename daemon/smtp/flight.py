@@ -80,10 +80,12 @@ class Flight:
                 self._try(self._hear)
             if self._failure is not None:
                 raise self._failure
+        except GeneratorExit:  # the caller goes in the middle
+            dialogue.lose()
+            raise
         finally:
             dialogue.progress.is_guarded = False
-            is_left = self._under_way or self._done or self._window.ahead  # by a caller that goes in the middle
-            if is_left or self._failure is not None or dialogue.is_closed:
+            if self._under_way or self._failure is not None or dialogue.is_closed:
                 dialogue.lose()
 
     def _hand_out(self) -> Iterator[Carried]:

@@ -9,7 +9,7 @@ wire raises, always one line that begins with host:port. Never logs, never knows
 import base64
 import binascii
 from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Final, Self
 
 from daemon import errors
@@ -243,11 +243,11 @@ class Relay:
     ) -> dict[str, Outcome]:
         """Carry one letter; return its outcomes. Raises only while nothing can have been accepted."""
         parcel = Parcel(key=0, envelope=envelope, content=content, smtputf8=smtputf8, eight_bit=eightbit)
-        with closing(
-            self.carry(iter([parcel]), before_end=lambda _key: before_final_dot(), window=lambda: 1)
-        ) as carried:
-            for _, outcomes in carried:
-                return outcomes
+        carried = self.carry(iter([parcel]), before_end=lambda _key: before_final_dot(), window=lambda: 1)
+        for _, outcomes in carried:
+            with suppress(errors.PostroomError):
+                next(carried, None)  # it comes to its end; what became of the line shows in `usable`
+            return outcomes
         raise errors.ConnectionLost(f"{self._peer}: the relay ended the session before the letter")
 
     def resume(self, *, deadline: float, progress: Callable[[], None]) -> bool:
