@@ -8,7 +8,7 @@ many rows are claimed at once follows the relay's pace: what is marked and not a
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -310,17 +310,21 @@ class Docket:
     def _return(self, reason: str, until: datetime) -> None:
         """Return the rows to the queue at which no attempt has begun."""
         rows, self._claimed = self._claimed, []
+        self._to_queue([row.id for row in rows], reason, until)
+
+    def _to_queue(self, ids: list[int], reason: str, until: datetime, *, unsent: Collection[int] = ()) -> None:
         context = self._context
         with context.database.transaction() as tx:
             outbox.put_back(
                 tx,
-                [row.id for row in rows],
+                ids,
                 reason=reason,
                 next_attempt_at=until,
                 now=context.clock(),
                 owner=context.owner,
+                unsent=unsent,
             )
-        for _ in rows:
+        for _ in ids:
             self._ended("put_back")
 
     def put_back(self, reason: str, until: datetime | None = None) -> int:
@@ -338,19 +342,8 @@ class Docket:
         doubtful = {work.id for work in self._answered}
         ids = [row.id for row in self._claimed] + list(self._works)
         if ids:
-            now = self._context.clock()
-            with self._context.database.transaction() as tx:
-                outbox.put_back(
-                    tx,
-                    ids,
-                    reason=reason,
-                    next_attempt_at=until or now,
-                    now=now,
-                    owner=self._context.owner,
-                    unsent=self._works.keys() - doubtful,
-                )
-            for _ in ids:
-                self._ended("put_back")
+            unsent = self._works.keys() - doubtful
+            self._to_queue(ids, reason, until or self._context.clock(), unsent=unsent)
         self._claimed, self._answered = [], []
         self._works.clear()
         if failure is not None:
