@@ -130,9 +130,10 @@ class Terminated:
 @pytest.fixture(scope="module")
 def terminated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Terminated]:
     """Side by side, for each waits eight seconds for its server."""
+    # Made here: pytest's first temporary directory, asked for by two threads at once, is deleted by the second.
+    directories = [tmp_path_factory.mktemp(verb.lower()) for verb in HANGING]
 
-    def end(verb: str) -> Terminated:
-        directory = tmp_path_factory.mktemp(verb.lower())
+    def end(verb: str, directory: Path) -> Terminated:
         with Pop3Server({"anna": [LETTER]}, PASSWORD) as server, SmtpServer() as smtp:
             server.answers[verb] = Answer(octets=b"", then=Then.STALL)
             settings = environment(f"sqlite:///{directory}/house.db", pop3_port=server.port, smtp_port=smtp.port)
@@ -143,7 +144,7 @@ def terminated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Terminated
         return Terminated(directory=directory, left=left, code=code, seconds=seconds)
 
     with ThreadPoolExecutor(len(HANGING)) as both:
-        return dict(zip(HANGING, both.map(end, HANGING), strict=True))
+        return dict(zip(HANGING, both.map(end, HANGING, directories), strict=True))
 
 
 @pytest.mark.parametrize("verb", HANGING)
