@@ -94,19 +94,19 @@ CREATE TABLE messages (
   CONSTRAINT ck_messages_retrieved CHECK (retrieved IN ('whole', 'headers'))
 );
 
-CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
-
-CREATE INDEX ix_messages_sent_at ON messages (sent_at);
-
-CREATE INDEX ix_messages_message_id ON messages USING hash (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);
 
 CREATE INDEX ix_messages_defects ON messages (id) WHERE defects != '[]';
 
 CREATE INDEX ix_messages_from_address ON messages USING hash (from_address) WHERE from_address IS NOT NULL;
 
-CREATE INDEX ix_messages_thread_id ON messages USING hash (thread_id) WHERE thread_id IS NOT NULL;
+CREATE INDEX ix_messages_message_id ON messages USING hash (message_id) WHERE message_id IS NOT NULL;
 
-CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);
+CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
+
+CREATE INDEX ix_messages_sent_at ON messages (sent_at);
+
+CREATE INDEX ix_messages_thread_id ON messages USING hash (thread_id) WHERE thread_id IS NOT NULL;
 
 CREATE TABLE keys (
   name TEXT NOT NULL,
@@ -181,11 +181,11 @@ CREATE TABLE ledger (
   CONSTRAINT fk_ledger_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE SET NULL
 );
 
-CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, md5(uidl), occurrence);
-
 CREATE INDEX ix_ledger_account_status ON ledger (account, status);
 
 CREATE INDEX ix_ledger_message ON ledger (message);
+
+CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, md5(uidl), occurrence);
 
 CREATE TABLE outbox (
   id BIGSERIAL NOT NULL,
@@ -231,13 +231,13 @@ CREATE TABLE outbox (
 
 CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
-CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
-
-CREATE INDEX ix_outbox_status ON outbox (status);
+CREATE INDEX ix_outbox_forwards ON outbox (forwards) WHERE forwards IS NOT NULL;
 
 CREATE INDEX ix_outbox_message_id ON outbox USING hash (message_id) WHERE message_id IS NOT NULL;
 
-CREATE INDEX ix_outbox_forwards ON outbox (forwards) WHERE forwards IS NOT NULL;
+CREATE INDEX ix_outbox_status ON outbox (status);
+
+CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
 
 CREATE TABLE suppressions (
   address TEXT NOT NULL,
@@ -273,9 +273,9 @@ CREATE TABLE outbox_attempts (
   CONSTRAINT fk_outbox_attempts_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE
 );
 
-CREATE INDEX ix_outbox_attempts_outbox_id ON outbox_attempts (outbox_id);
-
 CREATE INDEX ix_outbox_attempts_account ON outbox_attempts (account, started_at);
+
+CREATE INDEX ix_outbox_attempts_outbox_id ON outbox_attempts (outbox_id);
 
 CREATE TABLE outbox_attachments (
   id BIGSERIAL NOT NULL,

@@ -93,9 +93,7 @@ CREATE TABLE messages (
   CONSTRAINT ck_messages_defects CHECK (json_valid(defects))
 ) STRICT;
 
-CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
-
-CREATE INDEX ix_messages_sent_at ON messages (sent_at);
+CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);
 
 CREATE INDEX ix_messages_defects ON messages (id) WHERE defects != '[]';
 
@@ -103,9 +101,11 @@ CREATE INDEX ix_messages_from_address ON messages (from_address) WHERE from_addr
 
 CREATE INDEX ix_messages_message_id ON messages (message_id) WHERE message_id IS NOT NULL;
 
-CREATE INDEX ix_messages_thread_id ON messages (thread_id) WHERE thread_id IS NOT NULL;
+CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
 
-CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);
+CREATE INDEX ix_messages_sent_at ON messages (sent_at);
+
+CREATE INDEX ix_messages_thread_id ON messages (thread_id) WHERE thread_id IS NOT NULL;
 
 CREATE TABLE keys (
   name TEXT NOT NULL,
@@ -180,11 +180,11 @@ CREATE TABLE ledger (
   CONSTRAINT fk_ledger_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE SET NULL
 ) STRICT;
 
-CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, uidl, occurrence);
-
 CREATE INDEX ix_ledger_account_status ON ledger (account, status);
 
 CREATE INDEX ix_ledger_message ON ledger (message);
+
+CREATE UNIQUE INDEX uq_ledger_uidl ON ledger (account, uidl, occurrence);
 
 CREATE TABLE outbox (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -230,13 +230,13 @@ CREATE TABLE outbox (
 
 CREATE INDEX ix_outbox_due ON outbox (account, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
-CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX ix_outbox_forwards ON outbox (forwards) WHERE forwards IS NOT NULL;
 
 CREATE INDEX ix_outbox_message_id ON outbox (message_id) WHERE message_id IS NOT NULL;
 
 CREATE INDEX ix_outbox_status ON outbox (status);
 
-CREATE INDEX ix_outbox_forwards ON outbox (forwards) WHERE forwards IS NOT NULL;
+CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
 
 CREATE TABLE suppressions (
   address TEXT NOT NULL,
@@ -271,9 +271,9 @@ CREATE TABLE outbox_attempts (
   CONSTRAINT fk_outbox_attempts_outbox_id FOREIGN KEY(outbox_id) REFERENCES outbox (id) ON DELETE CASCADE
 ) STRICT;
 
-CREATE INDEX ix_outbox_attempts_outbox_id ON outbox_attempts (outbox_id);
-
 CREATE INDEX ix_outbox_attempts_account ON outbox_attempts (account, started_at);
+
+CREATE INDEX ix_outbox_attempts_outbox_id ON outbox_attempts (outbox_id);
 
 CREATE TABLE outbox_attachments (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
@@ -310,9 +310,9 @@ CREATE TABLE outbox_recipients (
   CONSTRAINT fk_outbox_recipients_report FOREIGN KEY(report) REFERENCES messages (id) ON DELETE SET NULL
 ) STRICT;
 
-CREATE INDEX ix_outbox_recipients_attempt ON outbox_recipients (attempt);
-
 CREATE INDEX ix_outbox_recipients_address ON outbox_recipients (address) WHERE address IS NOT NULL;
+
+CREATE INDEX ix_outbox_recipients_attempt ON outbox_recipients (attempt);
 
 CREATE INDEX ix_outbox_recipients_report ON outbox_recipients (report) WHERE report IS NOT NULL;
 
