@@ -12,7 +12,7 @@ from datetime import datetime
 
 from daemon import errors, trace
 from daemon.jobs.context import Context
-from daemon.mail import headers
+from daemon.mail import dates, headers
 from daemon.mail.account import First
 from daemon.mail.defects import Notes
 from daemon.mail.maildrop import Entry, Listing
@@ -72,7 +72,7 @@ def came_at(header: bytes) -> datetime | None:
     fields, _body = headers.read(header, 0, len(header), notes)
     received = fields.get("received", [b""])[0].rpartition(b";")[2]
     for value in (received, fields.get("date", [b""])[0]):
-        moment = headers.date(value, notes) if value else None
+        moment = dates.read(value, notes) if value else None
         if moment is not None:
             return moment
     return None

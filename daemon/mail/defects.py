@@ -19,6 +19,8 @@ class Defect(StrEnum):
     FROM_MISSING = "from_missing"
     DATE_MISSING = "date_missing"
     DATE_UNREADABLE = "date_unreadable"
+    DATE_REPAIRED = "date_repaired"  # not as RFC 5322 has it, and read all the same
+    DATE_ZONE_GUESSED = "date_zone_guessed"  # no time zone, or one that nobody knows: taken as UTC
     MESSAGE_ID_UNREADABLE = "message_id_unreadable"
     ADDRESS_UNREADABLE = "address_unreadable"
     ADDRESSES_TRUNCATED = "addresses_truncated"

@@ -1,4 +1,4 @@
-"""Header fields as they come: the block, unfolded values, encoded-words, Message-IDs, dates (RFC 5322, 2047, 6532).
+"""Header fields as they come: the block, unfolded values, encoded-words, Message-IDs (RFC 5322, 2047, 6532).
 
 Lenient and linear: whatever the octets, something is returned in time proportional to their number, and what had to be
 repaired is noted. The stdlib's field parsers are not used: many of them raise on hostile fields, or take quadratic time.
@@ -8,8 +8,6 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_tz
 from typing import Final
 
 from daemon.mail import charset
@@ -61,17 +59,6 @@ _KNOWN_NAME: Final = re.compile(
 _WORD_HEAD: Final = re.compile(r"=\?([^?\s*]{1,60})(?:\*[^?\s]{0,60})?\?([bBqQ])\?")
 _ID: Final = re.compile(rf"<([^<>]{{1,{MAX_ID_CHARACTERS}}})>")
 _BASE64_JUNK: Final = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
-# What nearly all programs write (RFC 5322 section 3.3); everything else is read by the stdlib, at four times the price.
-_DATE: Final = re.compile(
-    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), )?(\d\d?) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ([1-9]\d{3})"
-    r" (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)",
-    re.ASCII,
-)
-_MONTHS: Final = {
-    name: number
-    for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), start=1)  # noqa: SIM905 -- reads better
-}
-_DATE_COMMENT: Final = re.compile(r"\([^()]*\)")
 
 
 # --- the block ------------------------------------------------------------------------------------------------------
@@ -231,27 +218,3 @@ def message_ids(value: bytes, notes: Notes) -> tuple[str, ...]:
     if not ids:
         notes.add(Defect.MESSAGE_ID_UNREADABLE)
     return tuple(dict.fromkeys(ids))[-MAX_REFERENCES:]
-
-
-def date(value: bytes, notes: Notes) -> datetime | None:
-    """Return the time in UTC; None, with a note, when it can't be read. Without a zone it is taken as UTC."""
-    text = raw_text(value[:200], notes)
-    plain = _DATE.fullmatch(text)
-    try:
-        if plain is not None:
-            day, month, year, hours, minutes, second, sign, zone_hours, zone_minutes = plain.groups()
-            local = datetime(
-                int(year), _MONTHS[month], int(day), int(hours), int(minutes), min(int(second), 59), tzinfo=UTC
-            )
-            east = timedelta(hours=int(zone_hours), minutes=int(zone_minutes))
-            return local - east if sign == "+" else local + east
-        text = _DATE_COMMENT.sub(" ", text)
-        parsed = parsedate_tz(text)
-        if parsed is not None:
-            seconds = min(parsed[5], 59)  # leap seconds
-            local = datetime(*parsed[:5], seconds, tzinfo=UTC)
-            return local - timedelta(seconds=parsed[9] or 0)
-    except (ValueError, OverflowError, IndexError, TypeError):
-        pass  # the stdlib's reader raises these on odd fields, and datetime on times that are none
-    notes.add(Defect.DATE_UNREADABLE)
-    return None

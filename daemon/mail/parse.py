@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from daemon import errors
-from daemon.mail import charset, headers, mailboxes, mime, report, text
+from daemon.mail import charset, dates, headers, mailboxes, mime, report, text
 from daemon.mail.defects import Defect, Notes
 from daemon.mail.message import AddressRow, AttachmentRow, Parsed
 from daemon.mail.source import Octets
@@ -84,7 +84,7 @@ class _Message:
             message_id=ids[0] if ids else None,
             in_reply_to=next(iter(headers.message_ids(self._first("in-reply-to"), notes)), None),
             references=headers.message_ids(self._first("references"), notes),
-            sent_at=headers.date(self._first("date"), notes) if "date" in fields else None,
+            sent_at=dates.read(self._first("date"), notes) if "date" in fields else None,
             from_name=sender.name,
             from_address=sender.address or None,
             to_addresses=", ".join(one.shown for one in listed["to"]),

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from typing import Final
 
 from daemon.errors import InputInvalid
-from daemon.mail import address, field, headers, report
+from daemon.mail import address, dates, field, headers, report
 from daemon.mail.address import Mailbox
 from daemon.mail.defects import Notes
 from daemon.wire import lines
@@ -66,7 +66,7 @@ class Journey:
     def came_at(self) -> datetime | None:
         """When it came: its topmost Received field, which its maildrop's own server wrote; None if that can't be read."""
         value = _unfolded(self._first(b"received").rpartition(b";")[2])
-        return headers.date(value.encode(), Notes()) if value else None
+        return dates.read(value.encode(), Notes()) if value else None
 
     def circle(self, account_address: str, targets: Iterable[str], had: Iterable[str] = ()) -> str | None:
         """Say why it must not be sent from that account to these addresses; None if it may.

@@ -1,6 +1,4 @@
-"""Header fields: encoded-words, addresses, Message-IDs, dates."""
-
-from datetime import UTC, datetime
+"""Header fields: encoded-words, addresses, Message-IDs."""
 
 import pytest
 
@@ -140,41 +138,3 @@ def test_an_empty_message_id_is_named() -> None:
     notes = Notes()
     headers.message_ids(b"<>", notes)
     assert ("message_id_unreadable",) == notes.names()
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (b"Mon, 23 Nov 2026 13:00:00 +0100", datetime(2026, 11, 23, 12, tzinfo=UTC)),
-        (b"23 Nov 2026 12:00 GMT", datetime(2026, 11, 23, 12, tzinfo=UTC)),
-        (b"Mon, 23 Nov 2026 12:00:00 -0000", datetime(2026, 11, 23, 12, tzinfo=UTC)),
-        (b"Mon, 23 Nov 2026 12:00:00", datetime(2026, 11, 23, 12, tzinfo=UTC)),
-        (b"Mon, 23 Nov 2026 07:00:00 -0500 (Eastern (Standard) Time)", datetime(2026, 11, 23, 12, tzinfo=UTC)),
-        (b"Thu, 30 Jun 2016 23:59:60 +0000", datetime(2016, 6, 30, 23, 59, 59, tzinfo=UTC)),  # leap second
-        (b"Mon, 25 Dec 95 12:00:00 GMT", datetime(1995, 12, 25, 12, tzinfo=UTC)),
-    ],
-)
-def test_dates_are_read_as_utc(value: bytes, expected: datetime) -> None:
-    notes = Notes()
-    assert (expected, ()) == (headers.date(value, notes), notes.names())
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        b"",
-        b"yesterday",
-        b"Mon, 23 Nov 2026 25:61:00 +0000",
-        b"Mon, 31 Feb 2026 12:00:00 +0000",
-        b"Mon, 23 Nov 99999 12:00:00 +0000",
-        b"Fri, 31 Dec 9999 23:59:59 -2359",
-        b"Mon, 23 Nov 2026 12:00:00 +99999999999999999999",
-        b",",
-        b"\xff\xfe 23 Nov",
-        b"0 0 0 0 0",
-    ],
-)
-def test_dates_that_are_none_are_named(value: bytes) -> None:
-    notes = Notes()
-    assert None is headers.date(value, notes)
-    assert "date_unreadable" in notes.names()
