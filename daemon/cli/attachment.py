@@ -33,12 +33,12 @@ def attachment(message: int, parts: tuple[str, ...], every: bool, destination: s
     there is never overwritten.
     """
     from daemon.mail import parse
-    from daemon.store import archive
+    from daemon.store import archive, sources
 
     with house.archive() as database, database.reading() as conn:
         archive.get(conn, message)
         attached = archive.attachments(conn, message)
-        source = archive.source(conn, message) if parts or every else b""
+        source = sources.whole(conn, message) if parts or every else b""
     if not parts and not every:
         _list(attached, as_json)
         return

@@ -45,7 +45,7 @@ def verify(ctx: click.Context, account: str | None, as_json: bool) -> None:
 
     Lists those that are not what was received. The exit code is 0 only if there are none.
     """
-    from daemon.store import archive
+    from daemon.store import archive, sources
 
     read, broken = 0, []
     with house.archive() as database, output.progress("messages") as advance:
@@ -55,7 +55,7 @@ def verify(ctx: click.Context, account: str | None, as_json: bool) -> None:
         while True:
             with database.reading() as conn:
                 ids = archive.ids(conn, account=account, after=after, limit=VERIFY_MESSAGES)
-                broken += sorted(set(ids) - archive.proven(conn, ids, headers_too=True))
+                broken += sorted(set(ids) - sources.proven(conn, ids, headers_too=True))
             if not ids:
                 break
             after, read = ids[-1], read + len(ids)

@@ -24,18 +24,18 @@ def show(message: int, raw: bool, html: bool, as_json: bool) -> None:
 
     ID is the number that `search` shows.
     """
-    from daemon.store import archive
+    from daemon.store import archive, sources
 
     if raw + html + as_json > 1:
         raise click.UsageError("Say one of --raw, --html and --json.")
     with house.archive() as database, database.reading() as conn:
         found = archive.get(conn, message)
         if raw:
-            for part in archive.source_parts(conn, message):
+            for part in sources.parts(conn, message):
                 click.echo(part, nl=False)
             return
         if html:
-            _write_html(archive.source(conn, message), message)
+            _write_html(sources.whole(conn, message), message)
             return
         attached = archive.attachments(conn, message)
     if as_json:

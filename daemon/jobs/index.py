@@ -20,7 +20,7 @@ from daemon.mail import parse
 from daemon.mail.defects import Defect
 from daemon.mail.message import Parsed
 from daemon.mail.source import Source
-from daemon.store import archive, reports
+from daemon.store import archive, reports, sources
 from daemon.store.database import Database
 
 MESSAGES_A_TRANSACTION: Final = 200  # written at once: some 20 ms, so that other writers hardly wait
@@ -134,11 +134,11 @@ def _batches(listed: list[tuple[int, int]], limit: int) -> Iterator[list[tuple[i
 def _parsed(around: _Surroundings, batch: list[tuple[int, int]]) -> list[tuple[int, Parsed]]:
     """Read and parse; sources are let go one by one. A message pruned meanwhile is left out."""
     with around.database.reading() as conn:
-        sources = archive.sources(conn, [message for message, octets in batch if octets <= OCTETS_WHOLE])
+        whole = sources.several(conn, [message for message, octets in batch if octets <= OCTETS_WHOLE])
     parsed: list[tuple[int, Parsed]] = []
     for message, octets in batch:
         with contextlib.suppress(errors.NotFound):
-            raw = sources.pop(message, None) if octets <= OCTETS_WHOLE else _in_parts(around, message)
+            raw = whole.pop(message, None) if octets <= OCTETS_WHOLE else _in_parts(around, message)
             if raw is not None:
                 parsed.append((message, parse.parse(raw)))
         around.progress()
@@ -151,10 +151,10 @@ def _in_parts(around: _Surroundings, message: int) -> Source:
     def read(part: int) -> bytes:
         around.progress()
         with around.database.reading() as conn:
-            return archive.source_part(conn, message, part)
+            return sources.part(conn, message, part)
 
     with around.database.reading() as conn:
-        octets = archive.part_octets(conn, message)
+        octets = sources.part_octets(conn, message)
     return Source(octets, read)
 
 

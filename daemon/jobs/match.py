@@ -21,7 +21,7 @@ from daemon.mail import address, report, verp
 from daemon.mail.account import Account
 from daemon.mail.delivery_status import Fate
 from daemon.mail.report import Kind, Report
-from daemon.store import archive, keys, reports, suppression
+from daemon.store import keys, reports, sources, suppression
 from daemon.store.database import Transaction
 from daemon.store.reports import Row, Word
 
@@ -66,7 +66,7 @@ def _read(context: Context, message: int) -> Report | None:
     """Read the first 4 MiB: what a report says stands before the letter that it returns. None if it was pruned meanwhile."""
     try:
         with context.database.reading() as conn:
-            raw = archive.source_part(conn, message, 0)
+            raw = sources.part(conn, message, 0)
     except errors.NotFound:
         return None
     return report.read(raw)

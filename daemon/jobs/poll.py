@@ -28,7 +28,7 @@ from daemon.pop3 import client as pop3_client
 from daemon.pop3 import plan as planning
 from daemon.pop3.memory import Memory
 from daemon.pop3.retention import Expire
-from daemon.store import accounts, archive, ledger
+from daemon.store import accounts, ledger, sources
 from daemon.store.database import Transaction
 from daemon.wire.transcript import Transcript
 
@@ -293,7 +293,7 @@ class _Visit:
             return
         messages = {known.message for _number, known in due if known.message is not None}
         with self.context.database.reading() as conn:
-            proven = archive.proven(conn, sorted(messages))
+            proven = sources.proven(conn, sorted(messages))
         self.unproven |= messages - proven
         self.deletable += [(number, known.id) for number, known in due]
 

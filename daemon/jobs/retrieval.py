@@ -17,7 +17,7 @@ from daemon.jobs.writer import Writer
 from daemon.mail.account import Pop3
 from daemon.mail.maildrop import Entry, LedgerStatus
 from daemon.pop3 import client as pop3_client
-from daemon.store import archive, forwards, ledger
+from daemon.store import archive, forwards, ledger, sources
 from daemon.wire.spool import Spool
 
 BATCH_MESSAGES: Final = 200  # messages a COMMIT: one fsync pays for all of them
@@ -150,6 +150,6 @@ class Retrieval:
         if not wanted:
             return
         with context.database.reading() as conn:
-            self.unproven |= wanted - archive.proven(conn, sorted(wanted))
+            self.unproven |= wanted - sources.proven(conn, sorted(wanted))
         context.step(Step.PROVEN, account=self.name)
         self.deletable += [(number, one.ledger) for number, one in due]

@@ -18,7 +18,7 @@ from daemon.mail.maildrop import Entry, Known, Listing
 from daemon.pop3 import identity
 from daemon.pop3.client import Client
 from daemon.pop3.identity import Assessment, Verdict
-from daemon.store import ledger, relink
+from daemon.store import ledger, relink, sources
 from daemon.store.database import Database
 from daemon.wire.spool import Spool
 
@@ -165,7 +165,7 @@ def _archived(database: Database, rows: Sequence[Known]) -> list[tuple[Known, st
     """Read the header sections of archived messages; give the digests of those that identify their message."""
     messages = sorted({row.message for row in rows if row.message is not None})
     with database.reading() as conn:
-        heads = relink.heads(conn, messages, identity.HEADER_OCTETS)
+        heads = sources.heads(conn, messages, identity.HEADER_OCTETS)
         digests = {message: identity.digest(head) for message, head in heads}
     found = [(row, digests.get(row.message or 0)) for row in rows]
     return [(row, digest) for row, digest in found if digest is not None]

@@ -1,12 +1,11 @@
-"""The archive: every message octet for octet, once per account, and the columns that are derived from it.
+"""The archive: every message once per account, and the columns that are derived from it.
 
-`add` stores a whole batch in a handful of statements; `proven` is what stands between a DELE and a lost letter: it reads the
-octets back and hashes them. All functions take the connection and never commit. Never parses.
+`add` stores a whole batch in a handful of statements; the octets are `sources`' business. All functions take the connection
+and never commit. Never parses.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -15,13 +14,12 @@ from sqlalchemy import Connection, Insert, Row, Select, bindparam, delete, func,
 from daemon import errors
 from daemon.mail.maildrop import LedgerStatus
 from daemon.mail.message import Parsed
-from daemon.store import ledger, schema
+from daemon.store import ledger, schema, sources
 from daemon.store.dialect import statements
-from daemon.store.schema import SOURCE_PART_OCTETS, addresses, message_sources, messages
+from daemon.store.schema import addresses, messages
 from daemon.wire.spool import Spool
 
 IDS_A_STATEMENT: Final = 500  # parameters of one IN list, so that few different statements are compiled
-PARTS_AT_ONCE: Final = 8  # rows read ahead while hashing: at most 32 MiB
 
 
 class Incoming(NamedTuple):
@@ -80,7 +78,7 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
             for sha256, one in new.items()
         ]
         statements.bulk(tx, _message, rows)
-        _add_sources(tx, ((ids[sha256], one.spool) for sha256, one in new.items()))
+        sources.add(tx, ((ids[sha256], one.spool) for sha256, one in new.items()))
     places = [known.get(sha256) or ids[sha256] for sha256 in hashes]
     # A broken server may list one UIDL of one occurrence twice: the later one stands in the ledger, both in the archive.
     entries = {
@@ -126,10 +124,6 @@ def _message(_tx: Connection) -> Insert:
     return insert(messages)
 
 
-def _source(_tx: Connection) -> Insert:
-    return insert(message_sources)
-
-
 def _of_hashes(tx: Connection) -> Select[Any]:
     t = messages.c
     is_one = statements.among_given(tx, t.sha256, "hashes")
@@ -138,84 +132,6 @@ def _of_hashes(tx: Connection) -> Select[Any]:
 
 def _known(tx: Connection, account: str, hashes: Iterable[str]) -> dict[str, int]:
     return dict(iter(statements.gather(tx, _of_hashes, account=account, hashes=sorted(hashes))))
-
-
-def _add_sources(tx: Connection, sources: Iterable[tuple[int, Spool]]) -> None:
-    small = []
-    for message, spool in sources:
-        if spool.octets <= SOURCE_PART_OCTETS:
-            small.append({"message": message, "part": 0, "octets": spool.octets, "content": spool.getvalue()})
-            continue
-        for part, content in enumerate(spool.pieces(SOURCE_PART_OCTETS)):
-            tx.execute(
-                insert(message_sources),
-                [{"message": message, "part": part, "octets": len(content), "content": content}],
-            )
-    if small:
-        statements.bulk(tx, _source, small)
-
-
-# --- reading back ---------------------------------------------------------------------------------------------------
-
-
-def proven(conn: Connection, ids: Sequence[int], *, headers_too: bool = False) -> set[int]:
-    """Read the octets of messages back and hash them; give the ids of those that are what was received.
-
-    headers_too: also those of which the header section alone was; they prove nothing of a message.
-    """
-    t, good = message_sources.c, set[int]()
-    for start in range(0, len(ids), IDS_A_STATEMENT):
-        part = ids[start : start + IDS_A_STATEMENT]
-        wanted = select(messages.c.id, messages.c.sha256).where(statements.among(conn, messages.c.id, part))
-        if not headers_too:
-            wanted = wanted.where(messages.c.retrieved == "whole")
-        hashes = dict(iter(statements.together(conn, wanted)))
-        found = {message: hashlib.sha256() for message in hashes}
-        query = select(t.message, t.content).where(statements.among(conn, t.message, part)).order_by(t.message, t.part)
-        for message, content in conn.execute(query, execution_options={"yield_per": PARTS_AT_ONCE}):
-            if message in found:
-                found[message].update(content)
-        good |= {message for message, sha256 in hashes.items() if found[message].hexdigest() == sha256}
-    return good
-
-
-def source_parts(conn: Connection, message: int) -> Iterator[bytes]:
-    """Give the octets of a message in parts of at most 4 MiB; NotFound if there is no such message."""
-    for part in range(len(part_octets(conn, message))):
-        yield source_part(conn, message, part)
-
-
-def part_octets(conn: Connection, message: int) -> list[int]:
-    """Give the octets of each part of a message, in their order; NotFound if there is no such message."""
-    if conn.execute(select(messages.c.id).where(messages.c.id == message)).first() is None:
-        raise errors.NotFound(f"message {message}: not in the archive")
-    t = message_sources.c
-    return list(conn.execute(select(t.octets).where(t.message == message).order_by(t.part)).scalars())
-
-
-def source_part(conn: Connection, message: int, part: int) -> bytes:
-    """Give one part of a message, counted from 0; NotFound if there is none."""
-    t = message_sources.c
-    content: bytes | None = conn.execute(select(t.content).where(t.message == message, t.part == part)).scalar()
-    if content is None:
-        raise errors.NotFound(f"message {message}: part {part} is not in the archive")
-    return content
-
-
-def source(conn: Connection, message: int) -> bytes:
-    """Give the octets of a message whole; NotFound if there is no such message."""
-    return b"".join(source_parts(conn, message))
-
-
-def sources(conn: Connection, ids: Sequence[int]) -> dict[int, bytes]:
-    """Give the octets of several messages whole, by id, in one statement; ids that are not in the archive are left out."""
-    key, t = messages.c.id, message_sources.c
-    # Outer: a message whose octets somebody deleted is still there, and empty.
-    query = select(key, t.content).outerjoin(message_sources).where(key.in_(ids)).order_by(key, t.part)
-    parts: dict[int, list[bytes]] = {}
-    for message, content in statements.raw_rows(conn, query):
-        parts.setdefault(message, []).append(content or b"")
-    return {message: b"".join(contents) for message, contents in parts.items()}
 
 
 def get(conn: Connection, message: int) -> Row[Any]:

@@ -17,7 +17,7 @@ from typing import IO, Any, Final
 from sqlalchemy import Connection
 
 from daemon import errors
-from daemon.store import archive
+from daemon.store import archive, sources
 from daemon.store.dialect.types import instant_text
 
 FORMATS: Final = ("eml", "mbox", "maildir", "jsonl")
@@ -89,7 +89,7 @@ def _eml(conn: Connection, ids: Iterable[int], destination: Path) -> int:
         row = archive.get(conn, key)
         subject = _UNFIT.sub("-", row.subject or "").strip("-.")[:MAX_NAME_CHARACTERS]
         with _whole(destination / f"{key:08d}{'-' if subject else ''}{subject}.eml") as file:
-            file.writelines(archive.source_parts(conn, key))
+            file.writelines(sources.parts(conn, key))
         done += 1
     return done
 
@@ -104,7 +104,7 @@ def _maildir(conn: Connection, ids: Iterable[int], destination: Path) -> int:
         name = f"{int(row.archived_at.timestamp())}.{row.sha256[:24]}_{key}.postroom,S={row.octets}"
         path = destination / "tmp" / name
         with path.open("wb") as file:
-            file.writelines(archive.source_parts(conn, key))
+            file.writelines(sources.parts(conn, key))
         path.rename(destination / "cur" / f"{name}:2,S")
         done += 1
     return done
@@ -121,7 +121,7 @@ def _mbox(conn: Connection, ids: Iterable[int], destination: Path) -> int:
             at = row.sent_at or row.archived_at
             sender = _UNFIT.sub("-", row.from_address or "") or "MAILER-DAEMON"
             file.write(f"From {sender} {_asctime(at)}\n".encode("ascii", "replace"))
-            for line in _lines(archive.source_parts(conn, key)):
+            for line in _lines(sources.parts(conn, key)):
                 file.write(_FROM_LINE.sub(rb">\1", line))
             file.write(b"\n")
             done += 1

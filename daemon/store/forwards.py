@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Insert, func, select
 
 from daemon import errors
-from daemon.store import archive
+from daemon.store import archive, sources
 from daemon.store.dialect import statements
 from daemon.store.schema import messages, outbox, outbox_recipients, polls
 from daemon.store.settlement import WENT
@@ -53,7 +53,7 @@ def source(conn: Connection, message: int) -> bytes:
         raise errors.InputInvalid(f"{where} is not in the archive any more")
     if row.retrieved != "whole":
         raise errors.InputInvalid(f"{where}: only its header section is in the archive; it stayed on the server")
-    octets = archive.sources(conn, [message])[message]
+    octets = sources.several(conn, [message])[message]
     if hashlib.sha256(octets).hexdigest() != row.sha256:
         raise errors.InputInvalid(f"{where} does not read back as it came; run `postroom db verify`")
     return octets

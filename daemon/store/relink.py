@@ -4,7 +4,7 @@ All functions take the connection and never commit. Twenty thousand rows move in
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, String, bindparam, case, cast, func, literal,
 
 from daemon.store import ledger as rows_of
 from daemon.store.dialect import statements
-from daemon.store.schema import accounts, ledger, message_sources
+from daemon.store.schema import accounts, ledger
 
 IDS_A_STATEMENT: Final = 500  # parameters of one IN list, so that few different statements are compiled
 MOVING: Final = "moving:"  # begins the name that a row has within the transaction only
@@ -75,16 +75,6 @@ def undecided(conn: Connection, account: str) -> set[int]:
     t = ledger.c
     query = select(t.id).where(t.account == account, t.dele_sent_at.is_not(None), t.deleted_at.is_(None))
     return set(conn.execute(query).scalars())
-
-
-def heads(conn: Connection, messages: Sequence[int], octets: int) -> Iterator[tuple[int, bytes]]:
-    """Give (id, first octets) of archived messages, no more than so many of each."""
-    t = message_sources.c
-    for start in range(0, len(messages), IDS_A_STATEMENT):
-        part = messages[start : start + IDS_A_STATEMENT]
-        query = select(t.message, func.substr(t.content, 1, octets)).where(t.part == 0, t.message.in_(part))
-        for message, head in conn.execute(query):
-            yield message, bytes(head)
 
 
 def move(tx: Connection, account: str, moves: Sequence[Move], now: datetime) -> None:

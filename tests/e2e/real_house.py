@@ -13,7 +13,7 @@ from sqlalchemy import RowMapping, text
 
 from daemon import app, settings
 from daemon.jobs import drain, poll, visit
-from daemon.store import archive
+from daemon.store import sources
 from daemon.store.database import Database
 from tests.secrets_used import PASSWORD
 
@@ -97,7 +97,7 @@ class House:
         """The octets of all archived messages."""
         ids = [row["id"] for row in self.rows("SELECT id FROM messages ORDER BY id")]
         with self.database.reading() as conn:
-            return [archive.source(conn, one) for one in ids]
+            return [sources.whole(conn, one) for one in ids]
 
     def digests(self) -> Counter[str]:
         """SHA-256 of what is archived, computed here, not taken from the column."""

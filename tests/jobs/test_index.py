@@ -10,7 +10,7 @@ from daemon import errors
 from daemon.demo import letters
 from daemon.jobs import index
 from daemon.mail import parse
-from daemon.store import archive
+from daemon.store import archive, sources
 from daemon.store.database import Database
 from daemon.wire.spool import Spool
 from tests.doubles import house
@@ -73,16 +73,16 @@ def test_sources_are_held_within_a_bound(monkeypatch: pytest.MonkeyPatch, databa
 def test_large_messages_are_read_in_parts_and_give_the_same_columns(
     monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
-    monkeypatch.setattr(archive, "SOURCE_PART_OCTETS", 700)
+    monkeypatch.setattr(sources, "SOURCE_PART_OCTETS", 700)
     monkeypatch.setattr(index, "OCTETS_WHOLE", 700)
     read = []
-    original = archive.source_part
+    original = sources.part
 
     def watched(conn: Connection, message: int, part: int) -> bytes:
         read.append(part)
         return original(conn, message, part)
 
-    monkeypatch.setattr(archive, "source_part", watched)
+    monkeypatch.setattr(sources, "part", watched)
     ids = fill(database, SAMPLE)
     assert len(SAMPLE) == run(database).messages
     assert max(len(one) for one in SAMPLE) // 700 == max(read)
@@ -98,14 +98,14 @@ def test_large_messages_are_read_in_parts_and_give_the_same_columns(
 def test_a_large_message_that_is_pruned_while_it_is_read_is_left_out(
     monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
-    monkeypatch.setattr(archive, "SOURCE_PART_OCTETS", 100)
+    monkeypatch.setattr(sources, "SOURCE_PART_OCTETS", 100)
     monkeypatch.setattr(index, "OCTETS_WHOLE", 100)
     fill(database, SAMPLE[:1])
-    original = archive.part_octets
+    original = sources.part_octets
 
     def pruned(conn: Connection, message: int) -> list[int]:
         octets = original(conn, message)
-        monkeypatch.setattr(archive, "source_part", gone)
+        monkeypatch.setattr(sources, "part", gone)
         return octets
 
     def gone(*_: object) -> bytes:
@@ -113,7 +113,7 @@ def test_a_large_message_that_is_pruned_while_it_is_read_is_left_out(
         raise errors.NotFound("pruned")
 
     stop = threading.Event()
-    monkeypatch.setattr(archive, "part_octets", pruned)
+    monkeypatch.setattr(sources, "part_octets", pruned)
     assert index.Indexed(messages=0, with_defects=0) == run(database, stop)
 
 

@@ -338,7 +338,7 @@ def test_expire_0_and_a_missing_proof_end_without_quit(
 ) -> None:
     expiring(pop3_server, "0")
     maildrop.add(LETTER)
-    monkeypatch.setattr("daemon.store.archive.proven", lambda _conn, _messages: set())
+    monkeypatch.setattr("daemon.store.sources.proven", lambda _conn, _messages: set())
     assert isinstance(poll(house.fetching(pop3_server.port), context).error, errors.ProofMissing)
     assert [] == [one for one in pop3_server.commands if one in {"QUIT", "RSET"}]
 

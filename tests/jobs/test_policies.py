@@ -14,7 +14,7 @@ from daemon.jobs.context import Context
 from daemon.jobs.first import came_at
 from daemon.jobs.poll import poll
 from daemon.mail.account import DeletePolicy, First
-from daemon.store import archive
+from daemon.store import sources
 from daemon.store.database import Database
 from tests.doubles import house
 
@@ -69,7 +69,7 @@ def test_a_header_section_gives_way_to_the_whole_message(
     assert first_seen == rows(context.database, "first_seen_at")
     assert [("whole", len(BIG))] == rows(context.database, "retrieved, octets", "messages")
     with context.database.reading() as conn:
-        assert BIG == archive.source(conn, conn.execute(text("SELECT message FROM ledger")).scalar_one())
+        assert BIG == sources.whole(conn, conn.execute(text("SELECT message FROM ledger")).scalar_one())
 
 
 def test_a_header_section_of_a_message_that_went_and_came_back_is_no_proof_of_it(

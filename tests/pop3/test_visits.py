@@ -22,7 +22,7 @@ from daemon.jobs.context import Context
 from daemon.jobs.visit import Result
 from daemon.mail.account import Account
 from daemon.pop3 import session as session_module
-from daemon.store import accounts, archive
+from daemon.store import accounts, sources
 from daemon.store.database import Database
 from daemon.wire.stream import Security
 from tests.doubles import house
@@ -57,7 +57,7 @@ def account(port: int, dialogue: Dialogue, folder: Path) -> Account:
 def archived(database: Database) -> Counter[bytes]:
     with database.reading() as conn:
         ids = conn.execute(text("SELECT id FROM messages")).scalars().all()
-        return Counter(archive.source(conn, one) for one in ids)
+        return Counter(sources.whole(conn, one) for one in ids)
 
 
 def visit_good_server(context: Context, *mail: tuple[bytes, str], keep: bool = False) -> tuple[Result, list[bytes]]:
@@ -78,7 +78,7 @@ def visit(context: Context, dialogue: Dialogue, folder: Path, monkeypatch: pytes
         if seconds := dialogue.limits.get("SESSION"):
             patched.setattr(poll, "SESSION_SECONDS", seconds)
         if dialogue.is_unproven:
-            patched.setattr(archive, "proven", lambda _conn, _ids: set())
+            patched.setattr(sources, "proven", lambda _conn, _ids: set())
         began = time.monotonic()
         with Scripted(dialogue) as server:
             result = poll.poll(account(server.port, dialogue, folder), context)

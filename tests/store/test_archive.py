@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from daemon import errors
 from daemon.mail.message import AddressRow, AttachmentRow, Parsed
-from daemon.store import archive
+from daemon.store import archive, sources
 from daemon.store.database import Database
 from daemon.store.dialect.statements import ROWS_A_STATEMENT
 from daemon.store.schema import SOURCE_PART_OCTETS
@@ -21,8 +21,8 @@ CONTENTS = [b"", b"x", b"\x00\xff\r\n.\r\n", b"Subject: a\n\nbare LF\n", bytes(r
 def test_octets_come_back_as_they_came(database: Database, add: Add) -> None:
     filed = add(*CONTENTS)
     with database.reading() as conn:
-        assert CONTENTS == [archive.source(conn, one.message) for one in filed]
-        assert {one.message for one in filed} == archive.proven(conn, [one.message for one in filed])
+        assert CONTENTS == [sources.whole(conn, one.message) for one in filed]
+        assert {one.message for one in filed} == sources.proven(conn, [one.message for one in filed])
         rows = [archive.get(conn, one.message) for one in filed]
     assert [(len(c), hashlib.sha256(c).hexdigest()) for c in CONTENTS] == [(row.octets, row.sha256) for row in rows]
     assert [f"u{n}" for n in range(len(CONTENTS))] == [row.uidl for row in rows]
@@ -39,9 +39,9 @@ def test_a_large_message_is_kept_in_parts(database: Database, now: datetime) -> 
         )
     spool.close()
     with database.reading() as conn:
-        parts = list(archive.source_parts(conn, filed.message))
-        assert {filed.message: piece * 9} == archive.sources(conn, [filed.message, filed.message + 1])
-        assert {filed.message} == archive.proven(conn, [filed.message])
+        parts = list(sources.parts(conn, filed.message))
+        assert {filed.message: piece * 9} == sources.several(conn, [filed.message, filed.message + 1])
+        assert {filed.message} == sources.proven(conn, [filed.message])
     assert [SOURCE_PART_OCTETS, SOURCE_PART_OCTETS, len(piece)] == [len(part) for part in parts]
     assert piece * 9 == b"".join(parts)
 
@@ -53,9 +53,9 @@ def test_a_batch_larger_than_a_statement_is_archived_in_its_order(database: Data
     assert [one.message for one in filed] == [one.message for one in again[:-1]]
     assert [one.ledger for one in filed] == [one.ledger for one in again[:-1]]
     with database.reading() as conn:
-        found = archive.sources(conn, [one.message for one in filed])
+        found = sources.several(conn, [one.message for one in filed])
         assert contents == [found[one.message] for one in filed]
-        assert set(found) == archive.proven(conn, sorted(found))
+        assert set(found) == sources.proven(conn, sorted(found))
 
 
 def test_known_content_is_linked_and_not_stored_again(database: Database, add: Add) -> None:
@@ -96,7 +96,7 @@ def test_what_does_not_read_back_equal_is_not_proven(database: Database, add: Ad
     with database.transaction() as tx:
         tx.execute(text(damage), {"id": bad.message} | ({"octets": b"worse"} if ":octets" in damage else {}))
     with database.reading() as conn:
-        assert {good.message} == archive.proven(conn, [good.message, bad.message])
+        assert {good.message} == sources.proven(conn, [good.message, bad.message])
 
 
 def test_first_seen_stays_for_the_same_message_and_begins_anew_for_another(add: Add, now: datetime) -> None:
@@ -110,7 +110,7 @@ def test_a_missing_message_is_not_found(database: Database) -> None:
     with database.reading() as conn, pytest.raises(errors.NotFound, match="message 7"):
         archive.get(conn, 7)
     with database.reading() as conn, pytest.raises(errors.NotFound):
-        archive.source(conn, 7)
+        sources.whole(conn, 7)
 
 
 # --- what is derived --------------------------------------------------------------------------------------------------
@@ -196,8 +196,8 @@ def test_a_header_section_proves_nothing_of_a_message(database: Database, now: d
     with database.transaction() as tx:
         (filed,) = archive.add(tx, "home", [headers], now)
     with database.reading() as conn:
-        assert set() == archive.proven(conn, [filed.message])
-        assert {filed.message} == archive.proven(conn, [filed.message], headers_too=True)
+        assert set() == sources.proven(conn, [filed.message])
+        assert {filed.message} == sources.proven(conn, [filed.message], headers_too=True)
 
 
 def test_a_header_section_stays_while_another_row_needs_it(database: Database, now: datetime) -> None:

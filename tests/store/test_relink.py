@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from daemon.mail.maildrop import Entry, LedgerStatus
-from daemon.store import accounts, ledger, relink
+from daemon.store import accounts, ledger, relink, sources
 from daemon.store.database import Database
 from daemon.store.relink import Move
 from tests.store.conftest import Add
@@ -71,7 +71,7 @@ def test_heads_are_no_longer_than_asked(database: Database, add: Add) -> None:
     one, two = add(b"\x00\xff" + b"x" * 10, b"y")
     with database.reading() as conn:
         assert {one.message: b"\x00\xffx", two.message: b"y"} == dict(
-            relink.heads(conn, [one.message, two.message, 999], 3)
+            sources.heads(conn, [one.message, two.message, 999], 3)
         )
 
 

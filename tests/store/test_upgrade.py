@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from daemon import errors
 from daemon.mail import parse
-from daemon.store import archive, schema, search, upgrade
+from daemon.store import archive, schema, search, sources, upgrade
 from daemon.store.database import Database
 from daemon.store.dialect import engine, fulltext, triggers
 from daemon.wire.spool import Spool
@@ -135,7 +135,7 @@ def test_an_upgrade_from_an_older_version_keeps_rows_triggers_and_search(
         assert ["a.txt"] == list(conn.execute(text("SELECT filename FROM outbox_attachments")).scalars())
         assert ["bob@example.net"] == list(conn.execute(text("SELECT address FROM outbox_recipients")).scalars())
         assert [filed.message] == search.ids(conn, "kettle", account=None)
-        assert {filed.message} == archive.proven(conn, [filed.message])
+        assert {filed.message} == sources.proven(conn, [filed.message])
     with pytest.raises(errors.RowRefused, match=r"outbox\.recipients"), database.transaction() as tx:
         tx.execute(text("INSERT INTO outbox (recipients, subject) VALUES ('', 'x')"))
     with pytest.raises(errors.StoreError), database.transaction() as tx:
