@@ -11,13 +11,13 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, TypeAlias
+from typing import IO, TypeAlias
 
 from sqlalchemy import Connection
 
 from daemon import errors
 from daemon.store.dialect import engine, failures
-from daemon.store.dialect.types import POSTGRESQL, SQLITE
+from daemon.store.dialect.types import SQLITE
 from daemon.store.dialect.watch import Watch, open_watch
 
 Transaction: TypeAlias = Connection  # what `transaction()` hands out, for jobs that pass it on
@@ -30,6 +30,7 @@ class Database:
         """Nothing is opened or made yet. url: like `sqlite:///postroom.db` or `postgresql+psycopg://…`."""
         self.kind, self._url = engine.parse(url)
         self._engine = engine.make(self.kind, self._url)
+        self._translated = (*failures.TRANSLATED, failures.of_driver(self._engine))
         self._thread = threading.local()
         # SQLite has one writer at a time, and lets the others sleep for longer and longer: among our own threads, who waits
         # is woken at once. Fifty accounts that are polled at once come in half again as fast.
@@ -66,28 +67,24 @@ class Database:
         self._refuse_another()  # before the turn, which this thread would wait for until the end of the world
         # The turn first: who waits for it holds no connection, and the next one writes with that of the one before, whose
         # schema is read and whose statements are prepared.
-        with self._turn, self._connected({"sqlite_begin": engine.WRITING}) as conn, conn.begin():
+        with self._turn, self._connected() as conn, engine.begin(conn, engine.WRITING):
             yield conn
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Hand out a connection that only reads, one state of the database throughout; what is written is lost."""
-        options: dict[str, Any] = {"sqlite_begin": engine.READING}
-        if self.kind == POSTGRESQL:
-            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with self._connected(options) as conn, conn.begin() as begun:
+        with self._connected() as conn, engine.begin(conn, engine.READING) as begun:
             yield conn
             begun.rollback()
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
         """Hand out a connection to change the schema with, as in `transaction()`; foreign keys are off on SQLite meanwhile."""
-        options = {"sqlite_begin": engine.WRITING}
-        with self._connected(options) as conn:
+        with self._connected() as conn:
             if self.kind == SQLITE:  # a rebuilt table is dropped, and its children with it
                 engine.foreign_keys(conn, on=False)
             try:
-                with conn.begin():
+                with engine.begin(conn, engine.WRITING):
                     yield conn
             finally:
                 if self.kind == SQLITE:
@@ -102,13 +99,13 @@ class Database:
             raise errors.OutOfState("a transaction was begun inside another one of the same thread")
 
     @contextmanager
-    def _connected(self, options: dict[str, Any]) -> Iterator[Connection]:
+    def _connected(self) -> Iterator[Connection]:
         self._refuse_another()
         self._thread.busy = True
         try:
-            with self._engine.connect() as plain:
-                yield plain.execution_options(**options)
-        except failures.TRANSLATED as error:
+            with self._engine.connect() as conn:
+                yield conn
+        except self._translated as error:
             raise failures.translate(error, self.kind, self.shown) from error
         finally:
             self._thread.busy = False

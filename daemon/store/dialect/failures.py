@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, ResourceClosedError
 
 from daemon import errors
@@ -88,3 +89,10 @@ def _reason(cause: Any, text: str) -> str:
 
 # What comes out of SQLAlchemy for a fault that is the database's or a value's, not a bug of ours.
 TRANSLATED: Final = (DBAPIError, ResourceClosedError, UnicodeError, OverflowError)
+
+
+def of_driver(engine: Engine) -> type[Exception]:
+    """Give what comes out of the driver itself, where a statement is run without SQLAlchemy."""
+    driver: Any = engine.dialect.loaded_dbapi
+    found: type[Exception] = driver.Error
+    return found
