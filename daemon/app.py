@@ -4,32 +4,32 @@ Nothing below this module reads settings or decides who works with whom. The com
 prints what they return; `run` is the daemon.
 """
 
+import faulthandler
 import gc
-import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from importlib import metadata
-from types import FrameType
 from typing import Final
 
-from daemon import errors, trace
+from daemon import errors, service, trace
 from daemon.jobs import check as checking
 from daemon.jobs import drain, index, match, poll, routing, standstill, sweep, visit
 from daemon.jobs.context import Context
 from daemon.jobs.retrieval import Report
+from daemon.keeper import Keeper, welcome
 from daemon.mail.account import Account
 from daemon.schedule import Schedule
 from daemon.service import Notifier
-from daemon.settings import Settings
-from daemon.store import accounts, outbox, overview, relays, upgrade
+from daemon.settings import Settings, load
+from daemon.signals import Signals
+from daemon.store import accounts, upgrade
 from daemon.store.database import Database
 from daemon.store.lease import Owner
 
 GRACE_SECONDS: Final = 9.0  # from SIGTERM until sockets are closed; systemd's TimeoutStopSec must be longer
 GARBAGE_THRESHOLD: Final = 50_000  # objects between two looks; a listing of 20,000 messages makes some 100,000
-STATUS_SECONDS: Final = 10.0  # how often `systemctl status` gets a new line
+START_AGAIN_SECONDS: Final = 10.0  # between two looks at a database that does not answer yet
+START_PATIENCE_SECONDS: Final = 300.0  # for one of them: a server that is there, and slow
 
 
 def version() -> str:
@@ -92,7 +92,7 @@ def fetch(
     context = context_of(settings, database)
     sweep.sweep(context)
     results = []
-    with _stop_on_signals(context.stop):
+    with Signals(context.stop):
         for account in chosen(settings, names, able=lambda one: one.pop3):
             if context.stop.is_set():
                 break
@@ -118,9 +118,9 @@ def send(
     sweep.sweep(context)
     senders = {name: account for name, account in settings.accounts.items() if account.smtp is not None}
     for account in senders.values():
-        _end_pause(context, account.name)
+        standstill.end_pause(database, account.name, context.clock())
     results: list[drain.Result] = []
-    with _stop_on_signals(context.stop):
+    with Signals(context.stop):
         while routing.route(context, senders):
             pass
         for account in senders.values():
@@ -163,32 +163,46 @@ def _database_finding(settings: Settings, database: Database) -> checking.Findin
 # --- the daemon -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Pulse:
-    """Counts progress, for the status line."""
-
-    beats: int = 0
-
-    def beat(self) -> None:
-        self.beats += 1
-
-
-def run(settings: Settings) -> None:
+def run(settings: Settings, reread: Callable[[], Settings] = load) -> None:
     """Be the daemon until SIGTERM or SIGINT: migrate, start the clock, wait, end sessions in order.
 
-    Busy if another daemon is at work on the same SQLite database.
+    reread: gives the settings as they are now, at a SIGHUP.  Busy if another daemon is at work on the same SQLite database.
     """
+    service.forbid_core_dumps()
+    faulthandler.enable()  # the watchdog's SIGABRT leaves where every thread was; no values
     configure_trace(settings)
-    database = Database(settings.database_url)
+    database, notifier = Database(settings.database_url), Notifier(settings.notify_socket)
     try:
-        with database.run_lock():
+        with Signals(threading.Event(), reloads=True) as signals, database.run_lock():
             trace.started(version=version(), database=database.shown, accounts=len(settings.accounts))
-            before, after = upgrade.upgrade(database)
-            if before != after:
-                trace.migrated(before=before, after=after)
-            serve(settings, database)
+            if not _migrate(database, notifier, signals):
+                return
+            serve(settings, database, signals.stop, reread=reread)
     finally:
         database.dispose()
+
+
+def _migrate(database: Database, notifier: Notifier, signals: Signals) -> bool:
+    """Bring the database to this version; False when it is to stop before.
+
+    Under systemd a database that does not answer yet is waited for: it would take us for broken, and give up after some starts.
+    """
+    notifier.status("migrating the database")
+    while True:
+        try:
+            before, after = upgrade.upgrade(database)
+        except errors.StoreError as error:
+            if error.permanent or not notifier.is_heard:
+                raise
+            trace.start_postponed(error=error, seconds=START_AGAIN_SECONDS)
+            notifier.status(f"degraded: {error}; trying again")
+            notifier.extend(START_AGAIN_SECONDS + START_PATIENCE_SECONDS)
+            if signals.wait(START_AGAIN_SECONDS):
+                return False
+            continue
+        if before != after:
+            trace.migrated(before=before, after=after)
+        return not signals.stop.is_set()
 
 
 def settle() -> None:
@@ -197,78 +211,24 @@ def settle() -> None:
     gc.set_threshold(GARBAGE_THRESHOLD)
 
 
-def serve(settings: Settings, database: Database, stop: threading.Event | None = None) -> None:
-    """Run the schedule on a migrated database until `stop` or a signal."""
-    notifier = Notifier(settings.notify_socket)
-    context = replace(context_of(settings, database), pulse=_Pulse().beat)
-    with database.transaction() as tx:
-        accounts.register(tx, [(account.name, account.address) for account in settings.accounts.values()])
-    for account in settings.accounts.values():
-        _end_pause(context, account.name)
-    sweep.sweep(context)
-    for account in settings.accounts.values():
-        for finding in checking.key(account):
-            if finding.error is not None:  # its rows wait; whoever starts the house should know
-                trace.job_failed(job=finding.subject, error=finding.error)
-    schedule = Schedule(context, settings.accounts.values())
-    settle()
-    asked = stop or threading.Event()
-    with _stop_on_signals(asked):
+def serve(
+    settings: Settings,
+    database: Database,
+    stop: threading.Event | None = None,
+    *,
+    reread: Callable[[], Settings] = load,
+) -> None:
+    """Run the schedule on a migrated database until `stop` or a signal; SIGHUP reads the settings again."""
+    notifier, context = Notifier(settings.notify_socket), context_of(settings, database)
+    with Signals(stop or threading.Event(), reloads=True) as signals:
+        sweep.sweep(context)
+        welcome(context, settings)
+        schedule = Schedule(context, settings.accounts.values())
+        settle()
         schedule.start()
         trace.ready()
-        notifier.ready("ready")
-        _wait(settings, context, schedule, notifier, asked)
+        Keeper(settings, context, schedule, notifier, signals, reread).keep()
         notifier.stopping(GRACE_SECONDS)
         clean = schedule.stop(GRACE_SECONDS)
         context.connections.close_idle(float("inf"))
     trace.stopped(clean=clean)
-
-
-def _wait(settings: Settings, context: Context, schedule: Schedule, notifier: Notifier, asked: threading.Event) -> None:
-    """Feed the watchdog while there is progress, keep the status line true, until asked to stop."""
-    interval = min(STATUS_SECONDS, (settings.watchdog_seconds or STATUS_SECONDS * 2) / 2)
-    told_at = context.monotonic()
-    while not asked.wait(interval):
-        if schedule.is_progressing():
-            notifier.alive()
-        if context.monotonic() - told_at >= STATUS_SECONDS:
-            told_at = context.monotonic()
-            try:
-                with context.database.reading() as conn:
-                    notifier.status(overview.line(conn, context.clock()))
-            except errors.StoreError as error:
-                notifier.status(f"degraded: {error}")
-
-
-def _end_pause(context: Context, name: str) -> None:
-    """Let a paused relay and a backed-off account be tried at once: at a new start the operator may have mended it."""
-    with context.database.transaction() as tx:
-        until = relays.paused_until(tx, name)
-        if until is not None:
-            outbox.unpause(tx, name, until, context.clock())
-        accounts.end_pauses(tx, name)
-        relays.end_pauses(tx, name)
-
-
-class _stop_on_signals:  # noqa: N801 -- reads as a verb in `with`
-    """Set the event on SIGTERM and SIGINT for the length of the block, when this is the main thread."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-        self._before: dict[signal.Signals, object] = {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for one in (signal.SIGTERM, signal.SIGINT):
-                self._before[one] = signal.signal(one, self._asked)
-
-    def __exit__(self, *_: object) -> None:
-        for one, handler in self._before.items():
-            signal.signal(one, handler)  # type: ignore[arg-type]  # what signal() returned is what it takes
-
-    def _asked(self, number: int, _frame: FrameType | None) -> None:
-        if not self._stop.is_set():
-            trace.stopping(signal=signal.Signals(number).name)
-        elif number == signal.SIGINT:
-            sys.exit(errors.EX_TEMPFAIL)  # asked twice: somebody at a terminal does not want to wait
-        self._stop.set()

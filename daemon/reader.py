@@ -19,13 +19,19 @@ class Reader:
     """The variables, where each stands, and the mistakes found so far."""
 
     def __init__(self, environment: Mapping[str, str], dotenv: Path | None) -> None:
-        """Merge the two sources; values that are empty are left out."""
+        """Merge the two sources; values that are empty are left out. dotenv: unless POSTROOM_ENV_FILE names another."""
         self.mistakes: list[str] = []
         self.credentials = environment.get("CREDENTIALS_DIRECTORY")
         self.places: dict[str, str] = {}
         self.values: dict[str, str] = {}
         self.names: dict[str, None] = {}  # also of empty values: a misspelt name is worth a word whatever it holds
+        if named := environment.get(variables.ENV_FILE):
+            dotenv = Path(named)
+            if not dotenv.is_file():
+                self.mistakes.append(f"{variables.ENV_FILE} takes a readable file of settings, and {dotenv} is none")
         for name, value, place in _lines(dotenv, self.mistakes):
+            if name == variables.ENV_FILE:
+                self.mistakes.append(f"{name}{place} is set in the environment, not in the file that it names")
             self._set(name, value, place)
         for name, value in environment.items():
             self._set(name, value, "")
@@ -76,7 +82,12 @@ class Reader:
         house = [one.name for one in variables.HOUSE]
         for name in self.names:
             account, rest = _split(name)
-            if name.removeprefix(variables.PREFIX) in house or name in variables.NOT_OURS:
+            if name == variables.ENV_FILE and self.places[name]:
+                self.mistakes.append(
+                    f"{name}{self.places[name]} is set in the environment, not in the file that it names"
+                )
+                continue
+            if name.removeprefix(variables.PREFIX) in house or name in {variables.ENV_FILE, *variables.NOT_OURS}:
                 continue
             if rest not in variables.ACCOUNT:
                 meant = _meant(name)

@@ -1,14 +1,11 @@
-"""The clock and the hands: when each job runs, and the bounded pool that runs it. The only importer of apscheduler.
+"""The clock: when each job runs. The only importer of apscheduler.
 
 APScheduler is the clock only: a tick asks the `Hands` for a visit and returns in microseconds, so that a slow server never
-delays another account's tick. A visit that is asked for while it runs is run once more afterwards, never twice at a time.
-Each visit has a time budget; one that outlives it has its sockets closed. `except Exception` stands here and nowhere else:
-a bug in one job is traced with its traceback, and the house goes on.
+delays another account's tick. `change` takes accounts in, out, and on with other settings while all others go on.
 """
 
-import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,124 +17,68 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon import errors, trace
+from daemon.hands import Hands, Work
 from daemon.jobs import drain, index, match, poll, routing, sweep
 from daemon.jobs.connections import KEPT_SECONDS
-from daemon.jobs.context import Context, Sessions
+from daemon.jobs.context import Context
 from daemon.jobs.turns import Turns
-from daemon.mail.account import Account, Cron
+from daemon.mail.account import Account, Cron, Every
 from daemon.store import outbox
 
 POLLS_AT_ONCE: Final = 32  # threads; each holds a socket and little else
 DRAINS_AT_ONCE: Final = 32
-HOUSEKEEPERS: Final = (
-    3  # index, match and sweep; polls have hands of their own, so that slow maildrops never hold up the outbox
-)
+HOUSEKEEPERS: Final = 3  # index, match and sweep
 POLL_BUDGET_SECONDS: Final = poll.SESSION_SECONDS + 120.0
 DRAIN_BUDGET_SECONDS: Final = drain.SESSION_SECONDS + 120.0
-HOUSEWORK_BUDGET_SECONDS: Final = 3600.0  # a first index of a large archive
+HOUSEWORK_BUDGET_SECONDS: Final = float("inf")  # a first index of a large archive takes hours, and gets on all the time
+PATIENCE_SECONDS: Final = (
+    300.0  # without progress, beyond an account's TIMEOUT: name servers, proxies, password commands
+)
+HOUSEWORK_PATIENCE_SECONDS: Final = 900.0  # one huge message, on a busy machine
+CLOCK_PATIENCE_SECONDS: Final = 10.0  # the clock ticks each second
 SAFETY_NET: Final = timedelta(seconds=60)  # drain, index and match also come by the clock, should a wake-up be lost
 SWEEP_EVERY: Final = timedelta(seconds=30)
 POLL_JITTER: Final = 0.1  # share of the interval, so that many accounts of one provider do not log in in one second
 POLL_JITTER_MAX_SECONDS: Final = 30
 FIRST_POLLS_APART_SECONDS: Final = 0.2
-SHARE_AFTER_ABORT: Final = 0.2  # of the grace at a stop: what visits get to write down once their sockets were closed
 WATCH_SECONDS: Final = 1.0  # longest sleep of the outbox watcher: a due time in the future is noticed this late at most
 
 
-@dataclass(slots=True)
-class _Visit:
-    """One kind of work: at most one runs at a time."""
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What the hands do again and again for an account; equal where a session that is under way may go on.
+
+    kind: `poll`, `drain`, or `extra` for each further connection.  depends_on: what the sessions of this kind depend on.
+    """
 
     name: str
-    work: Callable[[Context], None]
-    budget_seconds: float
-    sessions: Sessions = field(default_factory=Sessions)
-    running_since: float | None = None
-    rerun: bool = False
-    overdue: bool = False
+    kind: str
+    depends_on: Account
+    account: Account = field(compare=False)
+
+    @property
+    def patience_seconds(self) -> float:
+        """How long a session may be without progress: a server is waited for as long as its account's TIMEOUT."""
+        server = self.account.pop3 if self.kind == "poll" else self.account.smtp
+        return PATIENCE_SECONDS + (server.endpoint.timeout_seconds if server is not None else 0.0)
+
+    @property
+    def when(self) -> Every | Cron | None:
+        """When it is done by the clock, for a poll."""
+        return self.account.pop3.poll if self.kind == "poll" and self.account.pop3 is not None else None
 
 
-class Hands:
-    """A bounded pool of daemon threads that run visits by name."""
-
-    def __init__(self, context: Context, workers: int) -> None:
-        """`workers`: threads, started at once."""
-        self._context = context
-        self._visits: dict[str, _Visit] = {}
-        self._queue: queue.SimpleQueue[_Visit | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run, name=f"hand-{n}", daemon=True) for n in range(workers)]
-        for thread in self._threads:
-            thread.start()
-
-    def register(self, name: str, work: Callable[[Context], None], budget_seconds: float) -> None:
-        """Make a visit known by its name."""
-        self._visits[name] = _Visit(name, work, budget_seconds)
-
-    def ask(self, name: str) -> None:
-        """Have the visit run as soon as a hand is free; once more afterwards if it is running now."""
-        visit = self._visits[name]
-        with self._lock:
-            if self._context.stop.is_set():
-                return
-            if visit.running_since is not None:
-                visit.rerun = True
-                return
-            visit.running_since = self._context.monotonic()
-        self._queue.put(visit)
-
-    def busy(self) -> list[str]:
-        """Return the names of the visits that run or wait for a hand."""
-        with self._lock:
-            return [visit.name for visit in self._visits.values() if visit.running_since is not None]
-
-    def end_overdue(self) -> list[str]:
-        """Close the sockets of visits that outlived their budget; return the names of all that are overdue."""
-        now, late = self._context.monotonic(), []
-        for visit in self._visits.values():
-            since = visit.running_since
-            if since is None or now - since < visit.budget_seconds:
-                continue
-            late.append(visit.name)
-            if not visit.overdue:
-                visit.overdue = True
-                trace.job_overdue(job=visit.name, seconds=now - since)
-            visit.sessions.abort_all()
-        return late
-
-    def stop(self, grace_seconds: float) -> bool:
-        """Wait for the running visits, then close their sockets; True when all ended. `context.stop` is set before."""
-        for _thread in self._threads:
-            self._queue.put(None)
-        now = self._context.monotonic()
-        if self._have_ended_by(now + grace_seconds * (1 - SHARE_AFTER_ABORT)):
-            return True
-        trace.sessions_aborted(sessions=sum(visit.sessions.abort_all() for visit in self._visits.values()))
-        return self._have_ended_by(now + grace_seconds)
-
-    def _have_ended_by(self, deadline: float) -> bool:
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - self._context.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
-
-    def _run(self) -> None:
-        while (visit := self._queue.get()) is not None:
-            context = replace(self._context, sessions=visit.sessions)
-            while not self._context.stop.is_set():
-                visit.running_since = self._context.monotonic()  # what it waited for a hand is not its doing
-                try:
-                    visit.work(context)
-                except errors.PostroomError as error:
-                    trace.job_failed(job=visit.name, error=error)
-                except Exception:  # noqa: BLE001 -- the one place: a bug in a job must not take the house down
-                    trace.job_crashed(job=visit.name)
-                self._context.pulse()
-                with self._lock:
-                    again = visit.rerun and not self._context.stop.is_set()
-                    visit.rerun = visit.overdue = False
-                    visit.running_since = self._context.monotonic() if again else None
-                if not again:
-                    break
+def _jobs_of(account: Account) -> Iterator[_Job]:
+    """One poll, and one drain for each connection that the relay may be given."""
+    name = account.name
+    if account.pop3 is not None:
+        fetching = replace(account, smtp=None, pop3=replace(account.pop3, poll=Every(interval=timedelta(0))))
+        yield _Job(f"poll {name}", "poll", fetching, account)
+    if account.smtp is not None:
+        sending = replace(account, pop3=None, forward=None, smtp=replace(account.smtp, max_connections=1))
+        yield _Job(f"drain {name}", "drain", sending, account)
+        for number in range(2, account.smtp.max_connections + 1):
+            yield _Job(f"drain {name} {number}", "extra", sending, account)
 
 
 class Schedule:
@@ -146,16 +87,13 @@ class Schedule:
     def __init__(self, context: Context, houses_accounts: Iterable[Account]) -> None:
         """Nothing runs before `start`."""
         self._context = context
-        self._accounts = {account.name: account for account in houses_accounts}
-        self._senders = {name: account for name, account in self._accounts.items() if account.smtp is not None}
-        fetchers = [account for account in self._accounts.values() if account.pop3 is not None]
-        self._fetchers = {account.name for account in fetchers}
+        self._accounts: dict[str, Account] = {}
+        self._senders: dict[str, Account] = {}
+        self._jobs: dict[str, _Job] = {}
         self._turns = Turns.of(context)
-        # Further connections of an account have hands of their own: one account's many never hold up another's first.
-        extra = sum(len(_drain_names(account)) - 1 for account in self._senders.values())
-        self._polls = Hands(context, min(POLLS_AT_ONCE, len(fetchers)))
-        self._hands = Hands(context, min(DRAINS_AT_ONCE, len(self._senders)) + HOUSEKEEPERS)
-        self._extra_hands = Hands(context, min(DRAINS_AT_ONCE, extra))
+        # Polls have hands of their own, so that slow maildrops never hold up the outbox; so have further connections of an
+        # account, so that one account's many never hold up another's first.
+        self._polls, self._hands, self._extra_hands = Hands(context, 0), Hands(context, HOUSEKEEPERS), Hands(context, 0)
         self._pools = (self._polls, self._hands, self._extra_hands)
         self._clock = BackgroundScheduler(
             timezone=UTC,
@@ -164,27 +102,58 @@ class Schedule:
         )
         self._clock.add_listener(_tick_lost, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self._watcher = threading.Thread(target=self._watch, name="outbox-watcher", daemon=True)
-        self.ticked_at = context.monotonic()
-        self._hands.register("index", self._index, HOUSEWORK_BUDGET_SECONDS)
-        self._hands.register("sweep", self._sweep, HOUSEWORK_BUDGET_SECONDS)
-        self._hands.register("match", self._match, HOUSEWORK_BUDGET_SECONDS)
-        self._every("index", SAFETY_NET)
-        self._every("match", SAFETY_NET)
-        self._every("sweep", SWEEP_EVERY)
-        for account in self._senders.values():
-            first, *extras = _drain_names(account)
-            self._hands.register(first, _draining(account), DRAIN_BUDGET_SECONDS)
-            for name in extras:
-                self._extra_hands.register(name, _draining(account, is_extra=True), DRAIN_BUDGET_SECONDS)
-            self._every(first, SAFETY_NET)
-        for position, account in enumerate(fetchers):
-            self._add_poll(account, position)
+        self.ticked_at = self.watched_at = context.monotonic()
+        for name, work, interval in (
+            ("index", self._index, SAFETY_NET),
+            ("match", self._match, SAFETY_NET),
+            ("sweep", self._sweep, SWEEP_EVERY),
+        ):
+            self._hands.register(name, work, HOUSEWORK_BUDGET_SECONDS, HOUSEWORK_PATIENCE_SECONDS)
+            self._every(name, interval)
+        self.change(houses_accounts, context)
         self._clock.add_job(self._tick, IntervalTrigger(seconds=1, timezone=UTC), id="heartbeat")
 
     def start(self) -> None:
         """Start the clock; first visits begin at once."""
         self._clock.start()
         self._watcher.start()
+
+    def change(self, houses_accounts: Iterable[Account], context: Context) -> None:
+        """Go on with these accounts: sessions of those that are new begin, others end, those that did not change see nothing.
+
+        context: with the same database, stop and clocks as before.  Called by one thread at a time.
+        """
+        accounts = {account.name: account for account in houses_accounts}
+        wanted = {job.name: job for account in accounts.values() for job in _jobs_of(account)}
+        self._context = context
+        for hands in self._pools:
+            hands.surround(context)
+        for kind, hands, most, further in (
+            ("poll", self._polls, POLLS_AT_ONCE, 0),
+            ("drain", self._hands, DRAINS_AT_ONCE, HOUSEKEEPERS),
+            ("extra", self._extra_hands, DRAINS_AT_ONCE, 0),
+        ):
+            hands.grow(min(most, sum(job.kind == kind for job in wanted.values())) + further)
+        for name, job in self._jobs.items():
+            if name not in wanted:
+                self._hands_of(job).dismiss(name)
+                if self._clock.get_job(name) is not None:
+                    self._clock.remove_job(name)
+        self._turns.begin_again(context)
+        self._accounts = accounts
+        self._senders = {name: account for name, account in accounts.items() if account.smtp is not None}
+        position = 0
+        for name, job in wanted.items():
+            before = self._jobs.get(name)
+            if before != job:
+                budget = POLL_BUDGET_SECONDS if job.kind == "poll" else DRAIN_BUDGET_SECONDS
+                self._hands_of(job).register(name, self._work(job), budget, job.patience_seconds)
+            if job.kind == "drain" and before != job:
+                self._every(name, SAFETY_NET)
+            elif job.when is not None and (before != job or before.when != job.when):
+                self._visit_when(job, job.when, position)
+                position += 1
+        self._jobs = wanted
 
     def stop(self, grace_seconds: float) -> bool:
         """End the clock, then the visits within the grace; True when all ended by themselves or by an abort."""
@@ -194,40 +163,67 @@ class Schedule:
         with ThreadPoolExecutor(len(self._pools)) as both:
             return all(list(both.map(lambda hands: hands.stop(grace_seconds), self._pools)))
 
-    def is_progressing(self) -> bool:
-        """Tell whether the watchdog may be fed: the clock has ticked lately and no visit is overdue."""
-        late = [name for hands in self._pools for name in hands.end_overdue()]
-        return self._context.monotonic() - self.ticked_at < 10.0 and not late
+    def busy(self) -> list[str]:
+        """Return the names of the visits that run or wait for a hand."""
+        return [name for hands in self._pools for name in hands.busy()]
+
+    def troubles(self) -> list[errors.StoreError]:
+        """Return what the database had against the last run of each visit."""
+        return [trouble for hands in self._pools for trouble in hands.troubles()]
+
+    def stuck(self) -> list[str]:
+        """Name what does not get on, so that the watchdog must not be fed: the clock, the watcher, visits.
+
+        A session that is too long, or that hangs, is ended from here; it counts until it has ended.
+        """
+        now, found = self._context.monotonic(), [name for hands in self._pools for name in hands.end_overdue()]
+        if now - self.ticked_at >= CLOCK_PATIENCE_SECONDS:
+            found.append("clock")
+        if now - self.watched_at >= PATIENCE_SECONDS:
+            found.append("outbox watcher")
+        return found
+
+    def _hands_of(self, job: _Job) -> Hands:
+        return {"poll": self._polls, "drain": self._hands, "extra": self._extra_hands}[job.kind]
 
     # --- what the clock asks for ------------------------------------------------------------------------------------
 
     def _every(self, name: str, interval: timedelta) -> None:
         trigger = IntervalTrigger(seconds=interval.total_seconds(), timezone=UTC)
-        self._clock.add_job(self._hands.ask, trigger, args=[name], id=name, next_run_time=datetime.now(UTC))
+        self._clock.add_job(
+            self._hands.ask, trigger, args=[name], id=name, next_run_time=datetime.now(UTC), replace_existing=True
+        )
 
-    def _add_poll(self, account: Account, position: int) -> None:
-        assert account.pop3 is not None  # noqa: S101 -- chosen so by the caller
-        name, when = f"poll {account.name}", account.pop3.poll
-        self._polls.register(name, self._polling(account), POLL_BUDGET_SECONDS)
+    def _visit_when(self, job: _Job, when: Every | Cron, position: int) -> None:
         if isinstance(when, Cron):
-            self._clock.add_job(
-                self._polls.ask, CronTrigger.from_crontab(when.expression, timezone=UTC), args=[name], id=name
-            )
+            at = CronTrigger.from_crontab(when.expression, timezone=UTC)
+            self._clock.add_job(self._polls.ask, at, args=[job.name], id=job.name, replace_existing=True)
             return
         seconds = when.interval.total_seconds()
         jitter = min(seconds * POLL_JITTER, POLL_JITTER_MAX_SECONDS)
         first = datetime.now(UTC) + timedelta(seconds=position * FIRST_POLLS_APART_SECONDS)
         trigger = IntervalTrigger(seconds=seconds, jitter=jitter, timezone=UTC)
-        self._clock.add_job(self._polls.ask, trigger, args=[name], id=name, next_run_time=first)
+        self._clock.add_job(
+            self._polls.ask, trigger, args=[job.name], id=job.name, next_run_time=first, replace_existing=True
+        )
 
-    def _polling(self, account: Account) -> Callable[[Context], None]:
-        def visit(context: Context) -> None:
-            if not self._turns.allows(account, context):
-                return
-            if poll.poll(account, context).new:
+    def _work(self, job: _Job) -> Work:
+        name = job.account.name
+
+        def fetch(context: Context) -> errors.PostroomError | None:
+            account = self._accounts.get(name)
+            if account is None or not self._turns.allows(account, context):
+                return None
+            result = poll.poll(account, context)
+            if result.new:
                 self._hands.ask("index")
+            return result.error
 
-        return visit
+        def send(context: Context) -> errors.PostroomError | None:
+            account = self._accounts.get(name)
+            return None if account is None else drain.drain(account, context, is_extra=job.kind == "extra").error
+
+        return fetch if job.kind == "poll" else send
 
     def _index(self, context: Context) -> None:
         if index.index(context.database, now=context.clock, stop=context.stop, progress=context.pulse).messages:
@@ -253,6 +249,7 @@ class Schedule:
                 self._watch_until_lost()
             except errors.StoreError as error:
                 trace.job_failed(job="outbox watcher", error=error)
+                self.watched_at = context.monotonic()
                 context.stop.wait(WATCH_SECONDS)
 
     def _watch_until_lost(self) -> None:
@@ -260,6 +257,7 @@ class Schedule:
         watch = context.database.watch()
         try:
             while not context.stop.is_set():
+                self.watched_at = context.monotonic()
                 self._ask_for_drains()
                 self._ask_for_visits()
                 context.connections.close_idle(context.monotonic() - KEPT_SECONDS)
@@ -270,36 +268,21 @@ class Schedule:
     def _ask_for_visits(self) -> None:
         """Ask for the visits that are due apart from the regular ones; one that is under way is not asked for again."""
         busy = set(self._polls.busy())
-        for name in sorted(self._turns.due(self._context) & self._fetchers):
-            if f"poll {name}" not in busy:
+        for name in sorted(self._turns.due(self._context)):
+            if f"poll {name}" in self._jobs and f"poll {name}" not in busy:
                 self._polls.ask(f"poll {name}")
 
     def _ask_for_drains(self) -> None:
-        context = self._context
+        context, senders, jobs = self._context, self._senders, self._jobs
         with context.database.reading() as conn:
             due = outbox.due_accounts(conn, context.clock())
-        if due - self._senders.keys():
-            routing.route(context, self._senders)
+        if due - senders.keys():
+            routing.route(context, senders)
             with context.database.reading() as conn:
                 due = outbox.due_accounts(conn, context.clock())
-        for account in due & self._senders.keys():
-            first, *extras = _drain_names(self._senders[account])
-            self._hands.ask(first)
-            for name in extras:
-                self._extra_hands.ask(name)
-
-
-def _drain_names(account: Account) -> list[str]:
-    """One drain for each connection that the relay may be given."""
-    connections = account.smtp.max_connections if account.smtp is not None else 0
-    return [f"drain {account.name}", *(f"drain {account.name} {n}" for n in range(2, connections + 1))]
-
-
-def _draining(account: Account, *, is_extra: bool = False) -> Callable[[Context], None]:
-    def visit(context: Context) -> None:
-        drain.drain(account, context, is_extra=is_extra)
-
-    return visit
+        for job in jobs.values():
+            if job.kind != "poll" and job.account.name in due:
+                self._hands_of(job).ask(job.name)
 
 
 def _tick_lost(event: JobExecutionEvent) -> None:

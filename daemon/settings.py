@@ -1,8 +1,9 @@
 """What the operator wants: POSTROOM_… variables and `.env` become one frozen Settings. The only reader of the environment.
 
-The environment wins over `.env` in the working directory; an empty value is as good as none. All mistakes are found in one
-go (SettingsInvalid, one line each: the variable, what it takes, what it has, and where it stands); unknown POSTROOM_ names
-are mistakes too, since a misspelt setting that is silently ignored is the worst kind. No value of a secret is ever shown.
+The environment wins over `.env` in the working directory, or the file that POSTROOM_ENV_FILE names; an empty value is as good
+as none. All mistakes are found in one go (SettingsInvalid, one line each: the variable, what it takes, what it has, and where
+it stands); unknown POSTROOM_ names are mistakes too, since a misspelt setting that is silently ignored is the worst kind. No
+value of a secret is ever shown.
 Password files are not opened here: whoever only reads the archive may not be allowed to.
 
 `variables` names every one of them; `reader` finds each.

@@ -9,7 +9,7 @@ come here: protocol lines carry their octet counts instead.
 
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from datetime import datetime
 from typing import Any, Final, TextIO
 
@@ -95,6 +95,30 @@ def stopping(*, signal: str) -> None:
     _log.info("postroom stopping", signal=signal)
 
 
+def reloaded(
+    *, added: Iterable[str], removed: Iterable[str], changed: Iterable[str], unchanged: int, restart_for: Iterable[str]
+) -> None:
+    """Say that the settings were read again, and for which of them the daemon must be started anew."""
+    _log.info(
+        "settings reloaded",
+        added=list(added),
+        removed=list(removed),
+        changed=list(changed),
+        unchanged=unchanged,
+        restart_for=list(restart_for) or None,
+    )
+
+
+def reload_refused(*, error: errors.PostroomError) -> None:
+    """Report settings that can't be used; those from before stay in force."""
+    _log.error("settings not reloaded", error=error)
+
+
+def start_postponed(*, error: errors.PostroomError, seconds: float) -> None:
+    """Report a database that does not answer yet; the start is tried again."""
+    _log.warning("start postponed", error=error, seconds=seconds)
+
+
 def sessions_aborted(*, sessions: int) -> None:
     """Say that sessions outlived the grace period and their sockets were closed."""
     _log.warning("sessions aborted", sessions=sessions)
@@ -125,9 +149,9 @@ def clock_event(*, job: str, what: str) -> None:
     _log.warning("tick lost", job=job, what=what)
 
 
-def job_overdue(*, job: str, seconds: float) -> None:
-    """Report a job that outlived its time budget; its session is being closed."""
-    _log.error("job overdue", job=job, seconds=round(seconds, 1))
+def job_overdue(*, job: str, seconds: float, silent: float) -> None:
+    """Report a job that outlived its time budget, or does not get on; its session is being closed."""
+    _log.error("job overdue", job=job, seconds=round(seconds, 1), silent=round(silent, 1))
 
 
 def step(name: str, *, account: str) -> None:

@@ -17,6 +17,7 @@ from daemon.wire.stream import Security
 
 PREFIX: Final = "POSTROOM_"
 ACCOUNTS: Final = "POSTROOM_ACCOUNTS__"
+ENV_FILE: Final = "POSTROOM_ENV_FILE"  # in the environment alone: the file to read in place of `.env`
 # Read by the test suite, and left alone when it runs the command.
 NOT_OURS: Final = frozenset({"POSTROOM_REQUIRE_SERVERS"})
 LARGEST_INT: Final = 2**62  # fits the databases' integers

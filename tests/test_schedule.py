@@ -13,11 +13,12 @@ import pytest
 from daemon import errors
 from daemon.demo.listener import Answer
 from daemon.demo.pop3_server import Pop3Server
+from daemon.hands import Hands
 from daemon.jobs import standstill
 from daemon.jobs.context import Context
 from daemon.jobs.poll import poll
 from daemon.mail.account import Account, Every
-from daemon.schedule import Hands, Schedule
+from daemon.schedule import Schedule
 from daemon.store import accounts
 from daemon.store.database import Database
 from tests.doubles import house

@@ -6,9 +6,9 @@ is called every second or so. Thread-safe; a relay is held by one thread at a ti
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from daemon.smtp.relay import Relay
 
@@ -17,6 +17,8 @@ KEPT_SECONDS: Final = (
 )
 PARTING_SECONDS: Final = 1.0  # for a good bye that nobody needs
 WIDEST: Final = 50  # letters in flight: what one cut may leave in doubt
+
+Key: TypeAlias = tuple[str, str]  # an account, and one of its relays
 
 
 @dataclass(slots=True)
@@ -57,23 +59,23 @@ class Pace:
 class Connections:
     """The idle sessions of this process, and the pace of each relay."""
 
-    _idle: dict[Hashable, list[tuple[float, Relay]]] = field(default_factory=dict)
-    _paces: dict[Hashable, Pace] = field(default_factory=dict)
+    _idle: dict[Key, list[tuple[float, Relay]]] = field(default_factory=dict)
+    _paces: dict[Key, Pace] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def pace(self, key: Hashable) -> Pace:
+    def pace(self, key: Key) -> Pace:
         """Return the pace of a relay."""
         with self._lock:
             return self._paces.setdefault(key, Pace())
 
-    def keep(self, key: Hashable, relay: Relay, now: float) -> None:
+    def keep(self, key: Key, relay: Relay, now: float) -> None:
         """Keep a usable session. now: of the monotonic clock."""
         with self._lock:
             self._idle.setdefault(key, []).append((now, relay))
 
     def take(
         self,
-        key: Hashable,
+        key: Key,
         *,
         deadline: float,
         progress: Callable[[], None],
@@ -91,13 +93,16 @@ class Connections:
                 return relay
             relay.close()
 
-    def close_idle(self, before: float) -> None:
-        """Close the sessions that were not used since a time of the monotonic clock; `float("inf")`: all."""
+    def close_idle(self, before: float, account: str | None = None) -> None:
+        """Close the sessions, of one account or all, that were not used since a time of the monotonic clock; `float("inf")`: at all."""
         with self._lock:
-            old = [relay for kept in self._idle.values() for since, relay in kept if since < before]
-            self._idle = {
-                key: left for key, kept in self._idle.items() if (left := [one for one in kept if one[0] >= before])
-            }
+            old, left = [], {}
+            for key, kept in self._idle.items():
+                is_meant = account in {None, key[0]}
+                old += [relay for since, relay in kept if is_meant and since < before]
+                if staying := [one for one in kept if not is_meant or one[0] >= before]:
+                    left[key] = staying
+            self._idle = left
         for relay in old:
             relay.resume(deadline=time.monotonic() + PARTING_SECONDS, progress=lambda: None)
             relay.quit()

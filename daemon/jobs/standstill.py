@@ -92,10 +92,16 @@ def left_alone(account: Account, context: Context) -> errors.PollingStopped | No
 
 def retry(database: Database, name: str, now: datetime) -> None:
     """End the account's stop, its back-off and its relay's pause: all is due now. What failed stays counted."""
+    end_pause(database, name, now)
+    with database.transaction() as tx:
+        accounts.resume(tx, name, now)
+
+
+def end_pause(database: Database, name: str, now: datetime) -> None:
+    """Let a paused relay and a backed-off account be tried at once; a stop stays."""
     with database.transaction() as tx:
         until = relays.paused_until(tx, name)
         if until is not None:
             outbox.unpause(tx, name, until, now)
         accounts.end_pauses(tx, name)
         relays.end_pauses(tx, name)
-        accounts.resume(tx, name, now)

@@ -43,6 +43,12 @@ class Turns:
         """Begin now."""
         return cls(began_at=context.clock(), longest_wait=context.backoff.longest)
 
+    def begin_again(self, context: Context) -> None:
+        """Forget what was looked at and asked for: the settings were read anew, so that a stopped account is looked at at once."""
+        with self._lock:
+            self.began_at, self.longest_wait = context.clock(), context.backoff.longest
+            self._looked, self._asked = {}, {}
+
     def allows(self, account: Account, context: Context) -> bool:
         """Tell whether the account may be visited now; ends its stop if what it was for has changed."""
         assert account.pop3 is not None  # noqa: S101 -- only such accounts are asked for
@@ -75,7 +81,7 @@ class Turns:
         is_command = pop3.password is not None and pop3.password.command is not None
         with self._lock:
             last = max(stopped_since, self._looked.get(name, self.began_at))
-            is_first = name not in self._looked and stopped_since < self.began_at
+            is_first = name not in self._looked and stopped_since <= self.began_at
             if not is_first and now < last + (self.longest_wait if is_command else LOOK_EVERY):
                 return False
             self._looked[name] = now

@@ -1,6 +1,7 @@
 """How the house stands, from the database alone: what `postroom status` and the service's status line show."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -94,15 +95,15 @@ def overview(conn: Connection, now: datetime) -> Overview:
     )
 
 
-def line(conn: Connection, now: datetime) -> str:
-    """Say it in one line, for `systemctl status`."""
+def line(conn: Connection, now: datetime, names: Collection[str]) -> str:
+    """Say it in one line, for `systemctl status`. names: of the accounts that are set; others may fail no more."""
     counted = rows.counts(conn)
     waiting = counted.get("queued", 0) + counted.get("deferred", 0)
     a = accounts.c
     failing = list(
         conn.execute(
             select(case((a.stopped_since.is_not(None), a.name + " (stopped)"), else_=a.name))
-            .where(a.failing_since.is_not(None) | a.relay_failing_since.is_not(None))
+            .where(a.name.in_(names), a.failing_since.is_not(None) | a.relay_failing_since.is_not(None))
             .order_by(a.name)
         ).scalars()
     )

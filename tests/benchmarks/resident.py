@@ -153,12 +153,13 @@ class _House:
         return {**timed.seconds, **_counts([result])}
 
     def poll_all(self) -> dict[str, Any]:
+        from daemon import hands as pool
         from daemon import schedule
         from daemon.jobs import poll
 
         accounts = list(self.settings.accounts.values())
         context = replace(self.context, stop=threading.Event())
-        hands = schedule.Hands(context, min(schedule.POLLS_AT_ONCE, len(accounts)))
+        hands = pool.Hands(context, min(schedule.POLLS_AT_ONCE, len(accounts)))
         results: list[Any] = []
         done = threading.Semaphore(0)
 
@@ -187,15 +188,16 @@ class _House:
 
     def drain(self, profile: str | None) -> dict[str, Any]:
         from daemon import schedule
+        from daemon.hands import Hands
         from daemon.jobs import drain, routing
 
         accounts = self.settings.accounts
         while routing.route(self.context, accounts):
             pass
         (account,) = accounts.values()
-        names = schedule._drain_names(account)
+        names = [job.name for job in schedule._jobs_of(account) if job.kind != "poll"]
         context = replace(self.context, stop=threading.Event())
-        hands, done, results = schedule.Hands(context, len(names)), threading.Semaphore(0), []
+        hands, done, results = Hands(context, len(names)), threading.Semaphore(0), []
 
         def visit(given: Any) -> None:
             try:

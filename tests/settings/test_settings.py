@@ -572,3 +572,24 @@ def test_the_defaults_of_the_example_are_the_defaults() -> None:
     for line in chosen:
         name, _, value = line.partition("=")
         assert plain == settings.load({name: value}, EXAMPLE), line
+
+
+# --- another file than .env -----------------------------------------------------------------------------------------
+
+
+def test_the_environment_names_the_file_to_read(tmp_path: Path) -> None:
+    file = tmp_path / "postroom.env"
+    file.write_text("POSTROOM_TRACE=all\nPOSTROOM_RETRY=soon\n", encoding="utf-8")
+    (line,) = mistakes({"POSTROOM_ENV_FILE": str(file)}, EXAMPLE)
+    assert line.startswith(f"POSTROOM_RETRY ({file} line 2) takes")
+    file.write_text("POSTROOM_TRACE=all\n", encoding="utf-8")
+    assert ("all", {}) == ((loaded := load({"POSTROOM_ENV_FILE": str(file)}, EXAMPLE)).trace, dict(loaded.accounts))
+
+
+def test_a_named_file_must_be_there_and_names_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "postroom.env"
+    (line,) = mistakes({"POSTROOM_ENV_FILE": str(file)})
+    assert f"POSTROOM_ENV_FILE takes a readable file of settings, and {file} is none" == line
+    file.write_text("POSTROOM_ENV_FILE=/etc/other.env\n", encoding="utf-8")
+    (line,) = mistakes({"POSTROOM_ENV_FILE": str(file)})
+    assert "is set in the environment, not in the file that it names" in line

@@ -168,4 +168,4 @@ def test_the_overview_tells_how_it_stands(filled: Database, now: datetime) -> No
         assert [("home", 5, "no route"), ("new", 0, None)] == [
             (one.name, one.messages, one.last_error) for one in seen.accounts
         ]
-        assert "6 messages; 0 to send; failing: home" == overview.line(conn, now)
+        assert "6 messages; 0 to send; failing: home" == overview.line(conn, now, ["home"])
