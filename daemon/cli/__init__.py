@@ -26,6 +26,7 @@ VERBS: Final = {
         "status",
         "search",
         "show",
+        "threads",
         "export",
         "attachment",
         "outbox",

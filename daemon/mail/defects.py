@@ -22,6 +22,7 @@ class Defect(StrEnum):
     DATE_REPAIRED = "date_repaired"  # not as RFC 5322 has it, and read all the same
     DATE_ZONE_GUESSED = "date_zone_guessed"  # no time zone, or one that nobody knows: taken as UTC
     MESSAGE_ID_UNREADABLE = "message_id_unreadable"
+    REFERENCES_TRUNCATED = "references_truncated"  # more than are read: the nearest relatives count
     ADDRESS_UNREADABLE = "address_unreadable"
     ADDRESSES_TRUNCATED = "addresses_truncated"
     CONTENT_TYPE_UNREADABLE = "content_type_unreadable"

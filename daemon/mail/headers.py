@@ -217,4 +217,7 @@ def message_ids(value: bytes, notes: Notes) -> tuple[str, ...]:
     ids = [charset.scrubbed(one, notes) for one in found if one]
     if not ids:
         notes.add(Defect.MESSAGE_ID_UNREADABLE)
-    return tuple(dict.fromkeys(ids))[-MAX_REFERENCES:]
+    each = tuple(dict.fromkeys(ids))
+    if len(each) > MAX_REFERENCES:
+        notes.add(Defect.REFERENCES_TRUNCATED)
+    return each[-MAX_REFERENCES:]

@@ -12,9 +12,10 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Insert, Row, Select, bindparam, delete, func, insert, select, update
 
 from daemon import errors
+from daemon.mail import address
 from daemon.mail.maildrop import LedgerStatus
 from daemon.mail.message import Parsed
-from daemon.store import ledger, schema, sources
+from daemon.store import ledger, schema, sources, threads
 from daemon.store.dialect import statements
 from daemon.store.schema import addresses, messages
 from daemon.wire.spool import Spool
@@ -230,9 +231,17 @@ def write_all_parsed(tx: Connection, items: Sequence[tuple[int, Parsed]], versio
         part = [key for key, _ in items[start : start + IDS_A_STATEMENT]]
         tx.execute(delete(addresses).where(addresses.c.message.in_(part)))
         tx.execute(delete(schema.attachments).where(schema.attachments.c.message.in_(part)))
-    statements.rewrite(tx, messages, [{"id": key, **_columns(tx, parsed, version)} for key, parsed in items])
+    thread_ids = threads.place(tx, items)
+    rows = [{"id": key, "thread_id": thread_ids[key], **_columns(tx, parsed, version)} for key, parsed in items]
+    statements.rewrite(tx, messages, rows)
     of_addresses = [
-        {"message": key, "role": one.role, "position": one.position, "name": one.name, "address": one.address}
+        {
+            "message": key,
+            "role": one.role,
+            "position": one.position,
+            "name": one.name,
+            "address": address.folded(one.address),
+        }
         for key, parsed in items
         for one in parsed.addresses
     ]

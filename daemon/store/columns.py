@@ -37,9 +37,16 @@ def moment(column: str) -> tuple[CheckConstraint, CheckConstraint]:
     )
 
 
-def table(name: str, *parts: Any, sqlite_autoincrement: bool = False) -> Table:
-    """Make a table, STRICT on SQLite."""
-    return Table(name, METADATA, *parts, sqlite_strict=True, sqlite_autoincrement=sqlite_autoincrement)
+def table(name: str, *parts: Any, sqlite_autoincrement: bool = False, sqlite_with_rowid: bool = True) -> Table:
+    """Make a table, STRICT on SQLite. sqlite_with_rowid: False if it is read by its key alone, and its rows are short."""
+    return Table(
+        name,
+        METADATA,
+        *parts,
+        sqlite_strict=True,
+        sqlite_autoincrement=sqlite_autoincrement,
+        sqlite_with_rowid=sqlite_with_rowid,
+    )
 
 
 def words(name: str, default: str | None = None, *, nullable: bool = False) -> Column[Any]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from daemon.store import columns
+from daemon.store import columns, thread_tables
 from daemon.store.columns import METADATA as METADATA  # noqa: PLC0414 -- the tables and what holds them are asked for in one place
 from daemon.store.dialect.types import COUNT, ID, POSTGRESQL, SQLITE, Instant, Json, Octets, WrittenInstant
 
@@ -127,7 +127,7 @@ messages = columns.table(
     columns.words("account"),
     columns.maybe("uidl"),
     columns.maybe("message_id"),
-    columns.maybe("thread_id"),
+    columns.maybe("thread_id", ID),
     columns.maybe("in_reply_to"),
     columns.maybe("sent_at", Instant),
     columns.now("archived_at"),
@@ -156,8 +156,11 @@ Index(None, messages.c.parser_version, messages.c.id)
 Index(None, messages.c.account, messages.c.sent_at, messages.c.octets)
 columns.partial("ix_messages_defects", messages.c.id, messages.c.defects != literal_column("'[]'"))
 Index(None, messages.c.sent_at)
-for _column in (messages.c.message_id, messages.c.thread_id, messages.c.from_address):
+Index(None, messages.c.thread_id, messages.c.sent_at)
+for _column in (messages.c.message_id, messages.c.from_address):
     columns.lookup(_column)
+
+THREADS: Final = thread_tables  # further tables about messages stand there
 
 message_sources = columns.table(
     "message_sources",
@@ -191,6 +194,7 @@ addresses = columns.table(
     columns.words("name", ""),
     columns.words("address"),
     columns.one_of("role", ADDRESS_ROLES),
+    sqlite_with_rowid=False,
 )
 columns.lookup(addresses.c.address)
 

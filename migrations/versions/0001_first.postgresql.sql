@@ -1,5 +1,19 @@
 -- The tables of the first revision, as they were then: never changed, later revisions stand beside it.
 
+CREATE TABLE thread_keys (
+  key BIGINT NOT NULL,
+  thread_id BIGINT NOT NULL,
+  CONSTRAINT pk_thread_keys PRIMARY KEY (key)
+);
+
+CREATE TABLE thread_aliases (
+  alias BIGINT NOT NULL,
+  thread_id BIGINT NOT NULL,
+  CONSTRAINT pk_thread_aliases PRIMARY KEY (alias)
+);
+
+CREATE INDEX ix_thread_aliases_thread_id ON thread_aliases (thread_id);
+
 CREATE TABLE accounts (
   name TEXT NOT NULL,
   address TEXT DEFAULT '' NOT NULL,
@@ -70,7 +84,7 @@ CREATE TABLE messages (
   account TEXT NOT NULL,
   uidl TEXT,
   message_id TEXT,
-  thread_id TEXT,
+  thread_id BIGINT,
   in_reply_to TEXT,
   sent_at TIMESTAMP WITH TIME ZONE,
   archived_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
@@ -106,7 +120,7 @@ CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
 
 CREATE INDEX ix_messages_sent_at ON messages (sent_at);
 
-CREATE INDEX ix_messages_thread_id ON messages USING hash (thread_id) WHERE thread_id IS NOT NULL;
+CREATE INDEX ix_messages_thread_id_sent_at ON messages (thread_id, sent_at);
 
 CREATE TABLE keys (
   name TEXT NOT NULL,
@@ -114,6 +128,24 @@ CREATE TABLE keys (
   made_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
   CONSTRAINT pk_keys PRIMARY KEY (name)
 );
+
+CREATE TABLE thread_links (
+  message BIGINT NOT NULL,
+  position BIGINT NOT NULL,
+  key BIGINT NOT NULL,
+  CONSTRAINT pk_thread_links PRIMARY KEY (message, position),
+  CONSTRAINT fk_thread_links_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+);
+
+CREATE TABLE thread_subjects (
+  message BIGINT NOT NULL,
+  key BIGINT NOT NULL,
+  asks BIGINT NOT NULL,
+  CONSTRAINT pk_thread_subjects PRIMARY KEY (message),
+  CONSTRAINT fk_thread_subjects_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+);
+
+CREATE INDEX ix_thread_subjects_key_asks ON thread_subjects (key, asks);
 
 CREATE TABLE message_sources (
   message BIGINT NOT NULL,

@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 # What env.py makes after this revision (daemon/store/dialect/triggers.py, `digest`).
-TRIGGERS = {"sqlite": "f79f6f1b76b14f5a", "postgresql": "cd87bb56b8673791"}
+TRIGGERS = {"sqlite": "13a0d72cacb6f777", "postgresql": "cd87bb56b8673791"}
 
 
 def upgrade() -> None:

@@ -1,5 +1,19 @@
 -- The tables of the first revision, as they were then: never changed, later revisions stand beside it.
 
+CREATE TABLE thread_keys (
+  "key" INTEGER NOT NULL,
+  thread_id INTEGER NOT NULL,
+  CONSTRAINT pk_thread_keys PRIMARY KEY ("key")
+) STRICT;
+
+CREATE TABLE thread_aliases (
+  alias INTEGER NOT NULL,
+  thread_id INTEGER NOT NULL,
+  CONSTRAINT pk_thread_aliases PRIMARY KEY (alias)
+) STRICT;
+
+CREATE INDEX ix_thread_aliases_thread_id ON thread_aliases (thread_id);
+
 CREATE TABLE accounts (
   name TEXT NOT NULL,
   address TEXT DEFAULT '' NOT NULL,
@@ -69,7 +83,7 @@ CREATE TABLE messages (
   account TEXT NOT NULL,
   uidl TEXT,
   message_id TEXT,
-  thread_id TEXT,
+  thread_id INTEGER,
   in_reply_to TEXT,
   sent_at TEXT,
   archived_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
@@ -105,7 +119,7 @@ CREATE INDEX ix_messages_parser_version_id ON messages (parser_version, id);
 
 CREATE INDEX ix_messages_sent_at ON messages (sent_at);
 
-CREATE INDEX ix_messages_thread_id ON messages (thread_id) WHERE thread_id IS NOT NULL;
+CREATE INDEX ix_messages_thread_id_sent_at ON messages (thread_id, sent_at);
 
 CREATE TABLE keys (
   name TEXT NOT NULL,
@@ -113,6 +127,26 @@ CREATE TABLE keys (
   made_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
   CONSTRAINT pk_keys PRIMARY KEY (name)
 ) STRICT;
+
+CREATE TABLE thread_links (
+  message INTEGER NOT NULL,
+  position INTEGER NOT NULL,
+  "key" INTEGER NOT NULL,
+  CONSTRAINT pk_thread_links PRIMARY KEY (message, position),
+  CONSTRAINT fk_thread_links_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+)
+ WITHOUT ROWID,
+ STRICT;
+
+CREATE TABLE thread_subjects (
+  message INTEGER NOT NULL,
+  "key" INTEGER NOT NULL,
+  asks INTEGER NOT NULL,
+  CONSTRAINT pk_thread_subjects PRIMARY KEY (message),
+  CONSTRAINT fk_thread_subjects_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+) STRICT;
+
+CREATE INDEX ix_thread_subjects_key_asks ON thread_subjects ("key", asks);
 
 CREATE TABLE message_sources (
   message INTEGER NOT NULL,
@@ -140,7 +174,9 @@ CREATE TABLE addresses (
   CONSTRAINT pk_addresses PRIMARY KEY (message, role, position),
   CONSTRAINT ck_addresses_role CHECK (role IN ('from', 'sender', 'reply_to', 'to', 'cc', 'bcc')),
   CONSTRAINT fk_addresses_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
-) STRICT;
+)
+ WITHOUT ROWID,
+ STRICT;
 
 CREATE INDEX ix_addresses_address ON addresses (address) WHERE address IS NOT NULL;
 

@@ -50,6 +50,7 @@ def test_all_verbs_of_the_design_are_there_and_those_to_come_are_not() -> None:
         "status",
         "search",
         "show",
+        "threads",
         "export",
         "attachment",
         "import",

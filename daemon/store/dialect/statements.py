@@ -95,6 +95,12 @@ def lock(tx: Connection, table: Table, ids: Collection[int]) -> None:
         tx.execute(select(table.c.id).where(table.c.id.in_(list(ids))).order_by(table.c.id).with_for_update())
 
 
+def alone(tx: Connection, what: str) -> None:
+    """Be the only one at this until the end of the transaction. SQLite's transaction is alone with the whole file already."""
+    if kind_of(tx) != SQLITE:
+        tx.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": f"postroom {what}"})
+
+
 def ledger_key(conn: Connection) -> list[Any]:
     """Give the expressions of the ledger's unique index, as ON CONFLICT takes them."""
     table = schema.ledger.c

@@ -82,6 +82,8 @@ CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
   DELETE FROM addresses WHERE message = OLD.id;
   DELETE FROM attachments WHERE message = OLD.id;
   DELETE FROM match_queue WHERE message = OLD.id;
+  DELETE FROM thread_links WHERE message = OLD.id;
+  DELETE FROM thread_subjects WHERE message = OLD.id;
   UPDATE ledger SET message = NULL WHERE message = OLD.id;
   UPDATE outbox SET forwards = NULL WHERE forwards = OLD.id;
   UPDATE outbox_recipients SET report = NULL WHERE report = OLD.id;
