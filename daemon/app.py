@@ -9,11 +9,13 @@ import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Final
 
 from daemon import errors, service, trace
+from daemon.jobs import bringing, drain, index, match, poll, routing, standstill, sweep, visit
 from daemon.jobs import check as checking
-from daemon.jobs import drain, index, match, poll, routing, standstill, sweep, visit
+from daemon.jobs.belongings import Broken
 from daemon.jobs.context import Context
 from daemon.jobs.retrieval import Report
 from daemon.keeper import Keeper, welcome
@@ -108,6 +110,36 @@ def fetch(
 
 def _for_account(report: Callable[[str, int, int], None], name: str) -> Report:
     return lambda done, planned: report(name, done, planned)
+
+
+def bring_in(
+    settings: Settings,
+    database: Database,
+    sources: Sequence[Path],
+    *,
+    account: str | None,
+    form: str,
+    progress: Callable[[int], None],
+    complain: Callable[[Broken], None],
+) -> bringing.Result:
+    """Archive what is in files, then index it, and match it with what was sent. The rest as `bringing.bring_in` takes it."""
+    context = context_of(settings, database)
+    otherwise = next(iter(settings.accounts)) if len(settings.accounts) == 1 else None
+    with Signals(context.stop):
+        done = bringing.bring_in(
+            database,
+            sources,
+            account=account,
+            otherwise=otherwise,
+            form=form,
+            now=context.clock,
+            stop=context.stop,
+            progress=progress,
+            complain=complain,
+        )
+        index.index(database, now=context.clock, stop=context.stop, progress=context.pulse)
+        match.match(context, settings.accounts.values())
+    return done
 
 
 def send(

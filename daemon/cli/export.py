@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from daemon import errors
 from daemon.cli import house, output
 
 FORMATS = ("eml", "mbox", "maildir", "jsonl")
@@ -17,25 +18,40 @@ FORMATS = ("eml", "mbox", "maildir", "jsonl")
     required=True,
     help="eml: one file a message, octets as archived.",
 )
-@click.option("--account", metavar="NAME", help="Only messages of this account.")
+@click.option(
+    "--account", "accounts", metavar="NAME", multiple=True, help="Only messages of this account; may be given again."
+)
 @click.argument("destination", metavar="DEST", type=click.Path(path_type=Path))
 @click.argument("query", nargs=-1)
-def export(format_: str, account: str | None, destination: Path, query: tuple[str, ...]) -> None:
+@click.pass_context
+def export(
+    ctx: click.Context, format_: str, accounts: tuple[str, ...], destination: Path, query: tuple[str, ...]
+) -> None:
     """Copy archived messages into files: eml, mbox, Maildir, jsonl.
 
-    Writes all messages to DEST, or those that QUERY finds.
+    Writes all messages to DEST, or those that QUERY finds, octet for octet. Said again after it was cut short, it goes on where it was.
 
     DEST is a directory for eml and maildir, a file for mbox and jsonl. QUERY is as in `postroom search`.
     """
-    from daemon.store import export as exporting
-    from daemon.store import search
+    from daemon.jobs import export as exporting
 
-    with house.archive() as database, database.reading() as conn, output.progress("messages") as advance:
-        found = search.ids(conn, " ".join(query) or None, account=account)
+    with house.archive() as database, output.progress("messages") as advance:
 
-        def told(done: int) -> None:
+        def told(done: int, total: int) -> None:
             if advance is not None:
-                advance("export", done, len(found))
+                advance("export", done, total)
 
-        written = exporting.write(conn, found, format=format_, destination=destination, progress=told)
-    click.echo(f"{output.count(written, 'message')} written to {destination}")
+        done = exporting.export(
+            database,
+            form=format_,
+            path=destination,
+            query=" ".join(query) or None,
+            accounts=accounts,
+            progress=told,
+        )
+    before = f", {done.there:,} were there" if done.there else ""
+    click.echo(f"{output.count(done.written, 'message')} written to {destination}{before}")
+    if done.broken:
+        broken = ", ".join(map(str, done.broken))
+        click.echo(f"postroom: not all octets are there of {broken}; `postroom db verify` says more", err=True)
+        ctx.exit(errors.EX_DATAERR)

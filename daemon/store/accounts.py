@@ -27,6 +27,11 @@ def register(tx: Connection, rows: Sequence[tuple[str, str]]) -> None:
     tx.execute(stmt, [{"name": name, "address": address} for name, address in rows])
 
 
+def note(tx: Connection, name: str) -> None:
+    """Make a name known under which somebody archives, whether it is set or not; what is known of it stays."""
+    tx.execute(statements.insert_missing(tx, accounts), {"name": name})
+
+
 def all(conn: Connection) -> list[Row[Any]]:  # noqa: A001 -- reads `accounts.all(conn)`
     """Give every row, by name."""
     return list(conn.execute(select(accounts).order_by(accounts.c.name)))

@@ -42,6 +42,14 @@ class Incoming(NamedTuple):
         return LedgerStatus.ARCHIVED if self.retrieved == "whole" else LedgerStatus.HEADERS
 
 
+class Brought(NamedTuple):
+    """A message that somebody brings in. uidl: as another archive knew it.  retrieved: as for `Incoming`."""
+
+    spool: Spool
+    uidl: str | None = None
+    retrieved: str = "whole"
+
+
 class Filed(NamedTuple):
     """Where an incoming message went. message, ledger: ids.  is_new: False if its content was archived already."""
 
@@ -59,27 +67,7 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
     A header section that was archived before, of a message that now comes whole, is deleted.
     """
     hashes = [one.spool.sha256 for one in incoming]
-    known = _known(tx, account, set(hashes))
-    new: dict[str, Incoming] = {}
-    for sha256, one in zip(hashes, incoming, strict=True):
-        if sha256 not in known:
-            new.setdefault(sha256, one)
-    ids = dict(zip(new, statements.new_ids(tx, messages, len(new)), strict=True)) if new else {}
-    if new:
-        fixed = {"account": account, "archived_at": statements.ready(tx, now)}
-        rows = [
-            {
-                "id": ids[sha256],
-                "uidl": one.uidl,
-                "octets": one.spool.octets,
-                "sha256": sha256,
-                "retrieved": one.retrieved,
-                **fixed,
-            }
-            for sha256, one in new.items()
-        ]
-        statements.bulk(tx, _message, rows)
-        sources.add(tx, ((ids[sha256], one.spool) for sha256, one in new.items()))
+    known, ids = _stored(tx, account, zip(hashes, incoming, strict=True), now)
     places = [known.get(sha256) or ids[sha256] for sha256 in hashes]
     # A broken server may list one UIDL of one occurrence twice: the later one stands in the ledger, both in the archive.
     entries = {
@@ -105,8 +93,45 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
     filed = []
     for one, sha256, message in zip(incoming, hashes, places, strict=True):
         key, first_seen_at = known_as[one.uidl, one.occurrence]
-        filed.append(Filed(message, key, new.get(sha256) is one, sha256, one.spool.octets, first_seen_at))
+        is_new = ids.pop(sha256, None) is not None  # the first of equal ones
+        filed.append(Filed(message, key, is_new, sha256, one.spool.octets, first_seen_at))
     return filed
+
+
+def bring_in(tx: Connection, account: str, brought: Sequence[Brought], now: datetime) -> int:
+    """Archive messages that no maildrop listed: the ledger does not hear of them. Give how many were not there yet."""
+    hashes = [one.spool.sha256 for one in brought]
+    return len(_stored(tx, account, zip(hashes, brought, strict=True), now)[1])
+
+
+def _stored(
+    tx: Connection, account: str, incoming: Iterable[tuple[str, Incoming | Brought]], now: datetime
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Store what is not there yet. incoming: with the hash of each.  Give ids by hash: of those that were, and of the new."""
+    incoming = list(incoming)
+    known = held(tx, account, [sha256 for sha256, _ in incoming])
+    new: dict[str, Incoming | Brought] = {}
+    for sha256, one in incoming:
+        if sha256 not in known:
+            new.setdefault(sha256, one)
+    if not new:
+        return known, {}
+    ids = dict(zip(new, statements.new_ids(tx, messages, len(new)), strict=True))
+    fixed = {"account": account, "archived_at": statements.ready(tx, now)}
+    rows = [
+        {
+            "id": ids[sha256],
+            "uidl": one.uidl,
+            "octets": one.spool.octets,
+            "sha256": sha256,
+            "retrieved": one.retrieved,
+            **fixed,
+        }
+        for sha256, one in new.items()
+    ]
+    statements.bulk(tx, _message, rows)
+    sources.add(tx, ((ids[sha256], one.spool) for sha256, one in new.items()))
+    return known, ids
 
 
 def _superseded(tx: Connection, account: str, incoming: Sequence[Incoming], places: Sequence[int]) -> set[int]:
@@ -131,8 +156,9 @@ def _of_hashes(tx: Connection) -> Select[Any]:
     return select(t.sha256, t.id).where(t.account == bindparam("account"), is_one)
 
 
-def _known(tx: Connection, account: str, hashes: Iterable[str]) -> dict[str, int]:
-    return dict(iter(statements.gather(tx, _of_hashes, account=account, hashes=sorted(hashes))))
+def held(conn: Connection, account: str, hashes: Iterable[str]) -> dict[str, int]:
+    """Give the ids of an account's messages with these hashes, by hash; of what is not there, nothing."""
+    return dict(iter(statements.gather(conn, _of_hashes, account=account, hashes=sorted(set(hashes)))))
 
 
 def get(conn: Connection, message: int) -> Row[Any]:
