@@ -112,8 +112,11 @@ class Client(Opening):
             stat = self.answer_whole(commands[0])
             uidl, sizes = [self._asked(command) for command in commands[1:]]
         total = self._stat(self._accepted(stat[0]))
-        if not uidl[0].ok and (uidl[0].code or "").startswith("SYS/"):  # a passing fault is not "no UIDL here"
-            raise self._refusal(uidl[0])
+        is_promised = "UIDL" in self.capabilities.names
+        if not uidl[0].ok and (is_promised or (uidl[0].code or "").startswith("SYS/")):
+            raise self._refusal(
+                uidl[0]
+            )  # a passing fault is not "no UIDL here": letters would get other names for one visit
         if not sizes[0].ok and total.count and not uidl[1]:
             raise self._refusal(sizes[0])
         return replies.Answers(octets=total.octets, has_uidl=uidl[0].ok, uidls=uidl[1], sizes=sizes[1])
