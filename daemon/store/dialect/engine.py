@@ -26,6 +26,7 @@ PAGE_OCTETS: Final = 8192  # three small messages to a page: with SQLite's own 4
 CACHE_KIB: Final = (
     16 * 1024
 )  # pages of a connection in memory; a batch of 200 messages fits without being written twice
+HEAP_OCTETS: Final = 50_331_648  # of all connections of the process together: eight caches would hold 128 MiB for ever
 MODE: Final = (
     0o660  # of a new database file, before the umask: the group may query and insert; -wal and -shm inherit it
 )
@@ -116,6 +117,7 @@ def connect_sqlite(path: Path) -> Any:
             "foreign_keys=ON",
             "trusted_schema=OFF",
             f"cache_size=-{CACHE_KIB}",
+            f"soft_heap_limit={HEAP_OCTETS}",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
     except BaseException:
