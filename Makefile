@@ -8,7 +8,7 @@ UV    ?= uv
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint format demo bench bench-send fuzz torture constraints clean
+.PHONY: help venv test lint format demo bench bench-send fuzz torture soak constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## show these targets
@@ -61,6 +61,9 @@ fuzz: $(STAMP)  ## feed POP3 and the parser what nobody would say (ARGS='--secon
 
 torture: $(STAMP)  ## kill fetches and drains at random instants, drain with several daemons; one of them: ARGS='send --kills 20'
 	@$(BIN)/python -m tests.torture $(ARGS)
+
+soak: $(STAMP)  ## two weeks of a house in ten minutes, everything failing at times; shorter: ARGS='--days 2 --minutes 2'
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 # One resolution for every supported Python. The file holds names, versions and hashes: no address, no path.
 constraints:  ## pin the newest releases that pyproject.toml allows (needs uv)
