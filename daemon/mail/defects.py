@@ -36,6 +36,7 @@ class Defect(StrEnum):
     CHARSET_WRONG = "charset_wrong"  # the text is not in the charset that it claims
     CHARACTERS_REPLACED = "characters_replaced"  # NUL, controls, half characters: U+FFFD stands for them
     TEXT_TRUNCATED = "text_truncated"
+    RANGES_TRUNCATED = "ranges_truncated"  # more quotes or signatures than are listed
     HTML_TANGLED = "html_tangled"  # too deep to be read as HTML: its tags were cut out
     PARSER_FAULT = "parser_fault"  # a bug of ours: only the raw message is to be had
 

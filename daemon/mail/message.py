@@ -42,7 +42,8 @@ class Parsed:
     """The derived columns of one message.
 
     message_id, in_reply_to, references: without their angle brackets.  to_addresses, cc_addresses: as people read them,
-    `Anna <anna@example.org>, …`.  attachment_names: one a line.  defects: names from mail/defects.py, each once, in the order found.
+    `Anna <anna@example.org>, …`.  quoted_ranges, signature_ranges: of body_text, in characters, (first, the one behind the last),
+    in order; what they cover is no news.  protection: names from mail/protection.py.  attachment_names: one a line.  defects: names from mail/defects.py, each once, in the order found.
     may_report: not a column; it has the shape of a bounce or the like (mail/report.py).
     """
 
@@ -56,6 +57,9 @@ class Parsed:
     cc_addresses: str = ""
     subject: str = ""
     body_text: str = ""
+    quoted_ranges: tuple[tuple[int, int], ...] = ()
+    signature_ranges: tuple[tuple[int, int], ...] = ()
+    protection: tuple[str, ...] = ()
     addresses: tuple[AddressRow, ...] = ()
     attachments: tuple[AttachmentRow, ...] = ()
     attachment_names: str = ""

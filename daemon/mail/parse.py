@@ -2,7 +2,7 @@
 
 The octets are the archive; all of this is derived, versioned by PARSER_VERSION, and can be made anew. `parse` never raises
 (but what a Source raises that can't be read), and takes time in proportion to the message, whatever it holds: structure by mime.py, fields by headers.py and
-mailboxes.py, text by charset.py and text.py, all linear and capped. Pure.
+mailboxes.py, text by body.py, all linear and capped. Pure.
 """
 
 import hashlib
@@ -10,17 +10,13 @@ import re
 from typing import Final
 
 from daemon import errors
-from daemon.mail import charset, dates, headers, mailboxes, mime, report, text
+from daemon.mail import body, charset, dates, headers, mailboxes, mime, protection, report
 from daemon.mail.defects import Defect, Notes
 from daemon.mail.message import AddressRow, AttachmentRow, Parsed
 from daemon.mail.source import Octets
 
-PARSER_VERSION: Final = 1  # raise it when columns come out differently: messages are then indexed again
-MAX_TEXT_OCTETS: Final = 1_048_576  # of one part that are read as text; longer ones are logs and tables
-MAX_BODY_CHARACTERS: Final = 1_000_000  # of body_text
-MAX_HTML_PARTS: Final = 20  # turned into text; each costs 0.15 s at the worst
+PARSER_VERSION: Final = 2  # raise it when columns come out differently: messages are then indexed again
 
-_META_CHARSET: Final = re.compile(rb"<meta[^<>]{0,200}charset=[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 _ROLES: Final = {role: role.replace("_", "-") for role in ("from", "sender", "reply_to", "to", "cc", "bcc")}
 _ONCE: Final = ("from", "sender", "subject", "date", "message-id", "in-reply-to", "references", "content-type")
 
@@ -50,8 +46,8 @@ def html(raw: bytes) -> str | None:
     """Return the message's HTML as it is, if it has any. It is the sender's: never trust it."""
     notes = Notes()
     for part in mime.tree(raw, notes).walk():
-        if part.content_type == "text/html" and _is_body(part):
-            return _text(part, notes)
+        if part.content_type == "text/html" and body.is_body(part):
+            return body.text(part, notes)
     return None
 
 
@@ -63,7 +59,6 @@ class _Message:
         if not raw:
             notes.add(Defect.EMPTY)
         self._root = mime.tree(raw, notes)
-        self._html_parts = 0
 
     def parsed(self) -> Parsed:
         """Return the columns."""
@@ -77,20 +72,25 @@ class _Message:
             notes.add(Defect.FROM_MISSING)
         if "date" not in fields:
             notes.add(Defect.DATE_MISSING)
-        subject = self._first("subject")
+        subject = headers.unstructured(self._first("subject"), notes)
         ids = headers.message_ids(self._first("message-id"), notes)
+        sent_at = dates.read(self._first("date"), notes) if "date" in fields else None
         attachments = tuple(self._row(part) for part in _attached(self._root))
+        read = body.read(self._root, subject, notes)
         return Parsed(
             message_id=ids[0] if ids else None,
             in_reply_to=next(iter(headers.message_ids(self._first("in-reply-to"), notes)), None),
             references=headers.message_ids(self._first("references"), notes),
-            sent_at=dates.read(self._first("date"), notes) if "date" in fields else None,
+            sent_at=sent_at,
             from_name=sender.name,
             from_address=sender.address or None,
             to_addresses=", ".join(one.shown for one in listed["to"]),
             cc_addresses=", ".join(one.shown for one in listed["cc"]),
-            subject=headers.unstructured(subject, notes),
-            body_text=self._body(),
+            subject=subject,
+            body_text=read.text,
+            quoted_ranges=read.quoted,
+            signature_ranges=read.signatures,
+            protection=protection.found(self._root, read.text, notes),
             addresses=tuple(
                 AddressRow(role=role, position=position, name=one.name, address=one.address)
                 for role in _ROLES
@@ -104,39 +104,6 @@ class _Message:
 
     def _first(self, name: str) -> bytes:
         return self._root.fields.get(name, [b""])[0]
-
-    # --- text ---------------------------------------------------------------------------------------------------------
-
-    def _body(self) -> str:
-        body = self._text_of(self._root)
-        if len(body) > MAX_BODY_CHARACTERS:
-            self._notes.add(Defect.TEXT_TRUNCATED)
-            body = body[:MAX_BODY_CHARACTERS]
-        return body
-
-    def _text_of(self, part: mime.Part) -> str:
-        """Return what a reader would see of a part and what is below it."""
-        if part.content_type == "multipart/alternative":
-            # The last one is the sender's favourite (RFC 2046 section 5.1.4); the plain one is ours.
-            plain = [child for child in part.children if child.content_type == "text/plain"]
-            others = [child for child in reversed(part.children) if child.content_type != "text/plain"]
-            return next(filter(None, map(self._text_of, plain + others)), "")
-        if part.children:
-            texts = [one for one in map(self._text_of, part.children) if one]
-            if part.content_type.startswith("message/"):  # forwarded: its subject is worth finding
-                subject = part.children[0].fields.get("subject", [b""])[0]
-                texts.insert(0, headers.unstructured(subject, self._notes))
-            return "\n\n".join(filter(None, texts))
-        if not _is_body(part):
-            return ""
-        found = _text(part, self._notes)
-        if part.content_type == "text/html":
-            self._html_parts += 1
-            if self._html_parts > MAX_HTML_PARTS:
-                self._notes.add(Defect.TEXT_TRUNCATED)
-                return ""
-            found = text.html_to_text(found, self._notes)
-        return found.strip()
 
     # --- attachments --------------------------------------------------------------------------------------------------
 
@@ -167,37 +134,6 @@ class _Message:
         return re.sub(r"[/\\]", "-", subject)[:200] + ".eml" if subject else ""
 
 
-def _text(part: mime.Part, notes: Notes) -> str:
-    """Return a text part's own text."""
-    taken: list[bytes] = []
-    left = MAX_TEXT_OCTETS
-    for piece in mime.content(part, notes):
-        taken.append(piece[: max(left, 0)])
-        left -= len(piece)
-        if left < 0:
-            break
-    octets = b"".join(taken)
-    if left < 0:
-        notes.add(Defect.TEXT_TRUNCATED)
-        if b"\0" not in octets[-1000:]:  # at a line end, not within a character; two-octet ones are cut well already
-            octets = octets[: octets.rfind(b"\n", -1000) + 1 or None]
-    declared = part.parameters.get("charset", "")
-    if (
-        not declared
-        and part.content_type == "text/html"
-        and (meta := _META_CHARSET.search(octets, 0, 2000)) is not None
-    ):
-        declared = meta[1].decode("ascii")
-    return charset.scrubbed(charset.decode(octets, declared, notes), notes)
-
-
-def _is_body(part: mime.Part) -> bool:
-    """Tell whether a leaf is text for reading rather than a file."""
-    if part.content_type not in {"text/plain", "text/html"} or part.disposition == "attachment":
-        return False
-    return not part.filename or part.is_whole  # a lone text with a name is still the letter
-
-
 def _attached(root: mime.Part) -> list[mime.Part]:
     """Return the parts that are files: everything but containers and texts, and forwarded messages whole."""
     parts = list(root.walk())
@@ -212,5 +148,5 @@ def _attached(root: mime.Part) -> list[mime.Part]:
     return [
         part
         for part in parts
-        if not part.content_type.startswith("multipart/") and not _is_body(part) and id(part) not in shown_otherwise
+        if not part.content_type.startswith("multipart/") and not body.is_body(part) and id(part) not in shown_otherwise
     ]

@@ -304,4 +304,7 @@ def _columns(tx: Connection, parsed: Parsed, version: int) -> dict[str, Any]:
         "attachment_count": len(parsed.attachments),
         "attachment_names": parsed.attachment_names,
         "defects": json.dumps(parsed.defects),
+        "protection": json.dumps(parsed.protection),
+        "quoted_ranges": json.dumps(parsed.quoted_ranges) if parsed.quoted_ranges else None,
+        "signature_ranges": json.dumps(parsed.signature_ranges) if parsed.signature_ranges else None,
     }

@@ -142,13 +142,20 @@ messages = columns.table(
     columns.count("attachment_count"),
     columns.maybe("attachment_names"),
     Column("defects", Json, nullable=False, server_default="[]"),
+    Column("protection", Json, nullable=False, server_default="[]"),
     columns.count("parser_version"),
+    # [[first, behind the last], …] in characters of body_text, counted from 0: what a search may leave out.
+    columns.maybe("quoted_ranges", Json),
+    columns.maybe("signature_ranges", Json),
     columns.maybe("body_text"),  # long columns stand last: on SQLite, what is behind them is slow to read
     UniqueConstraint("account", "sha256"),
     columns.not_negative("octets", "attachment_count", "parser_version"),
     CheckConstraint("length(sha256) = 64", name="sha256"),
     columns.one_of("retrieved", RETRIEVED),
-    CheckConstraint("json_valid(defects)", name="defects").ddl_if(dialect=SQLITE),
+    *[
+        CheckConstraint(f"json_valid({name})", name=name).ddl_if(dialect=SQLITE)
+        for name in ("defects", "protection", "quoted_ranges", "signature_ranges")
+    ],
     sqlite_autoincrement=True,
 )
 Index(None, messages.c.parser_version, messages.c.id)

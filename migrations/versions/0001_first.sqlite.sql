@@ -98,13 +98,19 @@ CREATE TABLE messages (
   attachment_count INTEGER DEFAULT 0 NOT NULL,
   attachment_names TEXT,
   defects TEXT DEFAULT '[]' NOT NULL,
+  protection TEXT DEFAULT '[]' NOT NULL,
   parser_version INTEGER DEFAULT 0 NOT NULL,
+  quoted_ranges TEXT,
+  signature_ranges TEXT,
   body_text TEXT,
   CONSTRAINT uq_messages_account_sha256 UNIQUE (account, sha256),
   CONSTRAINT ck_messages_not_negative CHECK (octets >= 0 AND attachment_count >= 0 AND parser_version >= 0),
   CONSTRAINT ck_messages_sha256 CHECK (length(sha256) = 64),
   CONSTRAINT ck_messages_retrieved CHECK (retrieved IN ('whole', 'headers')),
-  CONSTRAINT ck_messages_defects CHECK (json_valid(defects))
+  CONSTRAINT ck_messages_defects CHECK (json_valid(defects)),
+  CONSTRAINT ck_messages_protection CHECK (json_valid(protection)),
+  CONSTRAINT ck_messages_quoted_ranges CHECK (json_valid(quoted_ranges)),
+  CONSTRAINT ck_messages_signature_ranges CHECK (json_valid(signature_ranges))
 ) STRICT;
 
 CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from daemon.demo import letters
-from daemon.mail import parse
+from daemon.mail import body, parse
 from daemon.mail.message import AddressRow, Parsed
 
 
@@ -180,7 +180,7 @@ def test_a_long_text_is_cut_at_a_line() -> None:
     found = parsed("Content-Type: text/plain; charset=utf-8", ("ä" * 70 + "\r\n") * 10_000)
     assert ("text_truncated",) == found.defects
     assert {"ä" * 70} == set(found.body_text.split("\n"))
-    assert 500_000 < len(found.body_text) <= parse.MAX_BODY_CHARACTERS
+    assert 500_000 < len(found.body_text) <= body.MAX_BODY_CHARACTERS
 
 
 def test_the_html_is_given_as_it_came() -> None:

@@ -94,6 +94,75 @@ def test_html_is_shown_as_a_browser_would(html: str, expected: str) -> None:
     assert expected == shown(html)
 
 
+ADDRESS = "https://example.org/a"
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        (f'<p>See <a href="{ADDRESS}">the page</a>, please.</p>', f"See the page <{ADDRESS}>, please."),
+        (f'<a href="{ADDRESS}">https://example.org/a</a>', "https://example.org/a"),
+        ('<a href="https://www.example.org/">example.org</a>', "example.org"),  # the text says it
+        ('<a href="https://evil.example/">example.org</a>', "example.org <https://evil.example/>"),
+        (f'<a href="{ADDRESS}"><img src="x.png"></a>', ""),  # a picture
+        (f'<a href="{ADDRESS}">one</a> <a href="{ADDRESS}">two</a>', f"one <{ADDRESS}> two"),
+        ('<a href="mailto:bob@example.net?subject=x">write</a>', "write <bob@example.net>"),
+        ('<a href="mailto:bob@example.net">bob@example.net</a>', "bob@example.net"),
+        ('<a href="#top">top</a><a href="javascript:x()">x</a><a name="y">y</a>', "topxy"),
+        (f'<a href="{ADDRESS}?utm={"x" * 90}">go</a>', f"go <{ADDRESS}>"),
+        (f'<a href="https://t.example/{"x" * 90}">go</a>', "go <https://t.example/…>"),
+    ],
+)
+def test_links_have_their_address_where_their_text_is_another(html: str, expected: str) -> None:
+    assert expected == shown(html)
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "display:none",
+        "DISPLAY : none !important; x",
+        "visibility:hidden",
+        "opacity:0",
+        "opacity: 0.0;",
+        "max-height:0px;overflow:hidden",
+        "font-size:0",
+        "font-size:1px;line-height:1px",
+    ],
+)
+def test_what_a_page_hides_is_left_out(style: str) -> None:
+    assert "seen" == shown(f'<div style="{style}">preheader<span style="{style}">in it</span></div><p>seen</p>')
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<div style="opacity:0.5">seen</div>',
+        '<div style="opacity:.9">seen</div>',
+        '<table style="font-size:0"><tr><td style="font-size:14px">seen</td></tr></table>',  # closes gaps
+        '<a style="mso-hide:all">seen</a>',  # in Outlook only, which has a button of its own there
+        '<div style="max-height:100px">seen</div>',
+        '<body style="display:none">seen</body>',
+    ],
+)
+def test_what_a_page_shows_is_kept(html: str) -> None:
+    assert "seen" == shown(html)
+
+
+def test_hidden_by_an_attribute() -> None:
+    assert "seen" == shown("<p hidden>not</p><p>seen</p>")
+
+
+def test_pictures_leave_nothing() -> None:
+    assert "a" == shown('a<img src="https://t.example/pixel.gif" width="1" height="1" alt="">')
+
+
+def test_entities_give_no_controls() -> None:
+    notes = Notes()
+    assert "a\ufffd[2J" == text.html_to_text("a&#27;[2J", notes)
+    assert ("characters_replaced",) == notes.names()
+
+
 def test_deep_nesting_is_cut_out_rather_than_read() -> None:
     notes = Notes()
     assert "deep &" == text.html_to_text("<div>" * 20_000 + "deep &amp;", notes)
