@@ -9,8 +9,9 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# What env.py makes after this revision (daemon/store/dialect/triggers.py, `digest`).
+# What env.py makes after this revision (`digest` of daemon/store/dialect/triggers.py and views.py).
 TRIGGERS = {"sqlite": "13a0d72cacb6f777", "postgresql": "cd87bb56b8673791"}
+VIEWS = {"sqlite": "92d58e332dfc55a6", "postgresql": "7e757d0ffed3f478"}
 
 
 def upgrade() -> None:

@@ -12,7 +12,7 @@ from daemon import errors
 from daemon.mail import parse
 from daemon.store import archive, schema, search, sources, upgrade
 from daemon.store.database import Database
-from daemon.store.dialect import engine, fulltext, triggers
+from daemon.store.dialect import engine, fulltext, triggers, views
 from daemon.wire.spool import Spool
 from tests.servers.postgres import Cluster
 
@@ -23,7 +23,8 @@ def build(database: Database) -> None:
     """Build from the models and the lists of statements, without migrations."""
     with database.transaction() as tx:
         schema.METADATA.create_all(tx)
-        engine.run(tx, (*fulltext.OBJECTS[database.kind], *triggers.create(database.kind)))
+        made_anew = (*triggers.create(database.kind), *views.create(database.kind))
+        engine.run(tx, (*fulltext.OBJECTS[database.kind], *made_anew))
 
 
 def sqlite_schema(path: Path) -> dict[str, str]:
@@ -73,13 +74,14 @@ def test_head_is_what_alembic_calls_head() -> None:
     assert [upgrade.head()] == ScriptDirectory(str(upgrade.migrations())).get_heads()
 
 
-def test_a_change_of_the_triggers_comes_with_a_migration() -> None:
-    """Databases get new triggers only when a migration runs. After a release: add one. Before: write the new digest."""
+def test_a_change_of_triggers_or_views_comes_with_a_migration() -> None:
+    """Databases get new ones only when a migration runs. After a release: add one. Before: write the new digest."""
     from alembic.script import ScriptDirectory
 
     newest = ScriptDirectory(str(upgrade.migrations())).get_revision("head")
     assert newest is not None
     assert {kind: triggers.digest(kind) for kind in ("sqlite", "postgresql")} == newest.module.TRIGGERS
+    assert {kind: views.digest(kind) for kind in ("sqlite", "postgresql")} == newest.module.VIEWS
 
 
 def test_an_upgrade_of_a_current_database_keeps_its_rows(database: Database) -> None:
