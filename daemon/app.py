@@ -65,7 +65,13 @@ def open_database(settings: Settings) -> Database:
 
 def context_of(settings: Settings, database: Database) -> Context:
     """Give jobs their surroundings."""
-    return Context(database=database, owner=str(Owner.current()), backoff=settings.retry, trace_mode=settings.trace)
+    return Context(
+        database=database,
+        owner=str(Owner.current()),
+        backoff=settings.retry,
+        trace_mode=settings.trace,
+        keep_polls=settings.keep_polls,
+    )
 
 
 def chosen(settings: Settings, names: Sequence[str], *, able: Callable[[Account], object]) -> list[Account]:

@@ -103,7 +103,9 @@ class Keeper:
         if not settings.accounts:
             raise errors.SettingsInvalid(("no account is set any more; to stop fetching and sending, stop the daemon",))
         before, now = self._settings.accounts, settings.accounts
-        context = replace(self._context, backoff=settings.retry, trace_mode=settings.trace)
+        context = replace(
+            self._context, backoff=settings.retry, trace_mode=settings.trace, keep_polls=settings.keep_polls
+        )
         welcome(context, settings)  # before anything has changed: the database may refuse
         trace.configure(log_format=settings.log_format, level=settings.log_level)
         self._schedule.change(now.values(), context)

@@ -26,6 +26,7 @@ from daemon.wire.secret import SecretSource
 from daemon.wire.stream import Endpoint, Security
 
 DEFAULT_RETRY: Final = Backoff(first=timedelta(minutes=1), longest=timedelta(hours=4))
+DEFAULT_KEEP_POLLS: Final = timedelta(days=90)  # 50 accounts polled every five minutes: 1.3 million rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Settings:
     log_level: str = "info"
     trace: str = "failures"
     retry: Backoff = DEFAULT_RETRY
+    keep_polls: timedelta = DEFAULT_KEEP_POLLS
     accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
     notify_socket: str | None = None
     watchdog_seconds: float | None = None
@@ -67,6 +69,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".
         log_level=reader.take(variables.PREFIX, variables.LOG_LEVEL) or default.log_level,
         trace=reader.take(variables.PREFIX, variables.TRACE) or default.trace,
         retry=reader.take(variables.PREFIX, variables.RETRY) or default.retry,
+        keep_polls=reader.take(variables.PREFIX, variables.KEEP_POLLS) or default.keep_polls,
         accounts=MappingProxyType({name: _account(reader, name, written) for name, written in sorted(names.items())}),
         notify_socket=environment.get("NOTIFY_SOCKET") or None,
         watchdog_seconds=int(usec) / 1e6 if usec.isdigit() and is_ours else None,

@@ -362,8 +362,13 @@ def matched(*, messages: int, changed: int, postponed: int) -> None:
     _log.info("match finished", messages=messages, changed=changed, postponed=postponed)
 
 
-def swept(*, requeued: int, in_doubt: int, expired: int, interrupted_polls: int) -> None:
-    """Say what a sweep put right: claims of dead daemons, expired rows."""
+def swept(*, requeued: int, in_doubt: int, expired: int, interrupted_polls: int, forgotten_polls: int) -> None:
+    """Say what a sweep put right: claims of dead daemons, expired rows, visits that are kept no longer."""
     _log.info(
-        "sweep finished", requeued=requeued, in_doubt=in_doubt, expired=expired, interrupted_polls=interrupted_polls
+        "sweep finished",
+        requeued=requeued,
+        in_doubt=in_doubt,
+        expired=expired,
+        interrupted_polls=interrupted_polls,
+        forgotten_polls=forgotten_polls,
     )

@@ -73,7 +73,8 @@ class Sessions:
 class Context:
     """The surroundings of a job.
 
-    owner: who holds the leases (store/lease.py).  trace_mode: off, failures or all.  pulse: called on every progress, feeds
+    owner: who holds the leases (store/lease.py).  trace_mode: off, failures or all.  keep_polls: how old a row of `polls` may
+    become.  pulse: called on every progress, feeds
     the watchdog.  stop: set when no new work may begin.  jitter: in [0, 1).  said: see `is_news`.
     """
 
@@ -81,6 +82,7 @@ class Context:
     owner: str
     backoff: Backoff
     trace_mode: str = "failures"
+    keep_polls: timedelta = timedelta(days=90)
     clock: Callable[[], datetime] = utc_now
     monotonic: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random

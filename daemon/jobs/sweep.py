@@ -1,4 +1,4 @@
-"""Put right what a dead process left: claims, leases and visits that nobody holds any more; end what has expired."""
+"""Put right what a dead process left: claims, leases and visits that nobody holds any more; end what has expired; forget old visits."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,12 +15,13 @@ DEFAULT_AGE: Final = timedelta(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """How many rows were put right."""
+    """How many rows were put right, or deleted."""
 
     requeued: int
     in_doubt: int
     expired: int
     interrupted_polls: int
+    forgotten_polls: int
 
 
 def sweep(context: Context) -> Swept:
@@ -33,12 +34,14 @@ def sweep(context: Context) -> Swept:
             in_doubt=rescued.in_doubt,
             expired=outbox.expire(tx, now, DEFAULT_AGE),
             interrupted_polls=accounts.interrupt_orphans(tx, now),
+            forgotten_polls=accounts.forget_polls(tx, now - context.keep_polls),
         )
-    if swept != Swept(requeued=0, in_doubt=0, expired=0, interrupted_polls=0):
+    if swept != Swept(requeued=0, in_doubt=0, expired=0, interrupted_polls=0, forgotten_polls=0):
         trace.swept(
             requeued=swept.requeued,
             in_doubt=swept.in_doubt,
             expired=swept.expired,
             interrupted_polls=swept.interrupted_polls,
+            forgotten_polls=swept.forgotten_polls,
         )
     return swept

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, literal, null, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, literal, null, select, update
 
 from daemon.store.dialect import statements
 from daemon.store.lease import is_dead
 from daemon.store.schema import accounts, polls
 
+POLLS_A_SWEEP: Final = 1000  # visits that are forgotten at once: some milliseconds
 INTERRUPTED: Final = "the process that made this visit ended before it was done; the next visit goes on from there"
 
 
@@ -274,3 +275,13 @@ def recent_polls(conn: Connection, limit: int, account: str | None = None) -> li
     if account is not None:
         query = query.where(polls.c.account == account)
     return list(conn.execute(query))
+
+
+def forget_polls(tx: Connection, before: datetime) -> int:
+    """Delete visits that began before that time, some at most, the oldest first; give their number. What runs stays."""
+    t = polls.c
+    first = tx.execute(select(func.min(t.id))).scalar()
+    if first is None:
+        return 0
+    old = and_(t.id < first + POLLS_A_SWEEP, t.started_at < before, t.outcome != "running")
+    return tx.execute(delete(polls).where(old)).rowcount

@@ -550,6 +550,7 @@ def test_the_defaults_of_the_example_are_the_defaults() -> None:
     plain = settings.load({}, EXAMPLE)
     wanted = (
         "RETRY",
+        "KEEP_POLLS",
         "TRACE",
         "LOG_LEVEL",
         "POP3__POLL",

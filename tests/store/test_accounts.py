@@ -175,3 +175,16 @@ def test_a_login_delay_is_counted_from_the_login(database: Database, now: dateti
         assert now + timedelta(seconds=900) == accounts.standing(tx, "home").login_not_before
         accounts.logged_in(tx, "home", now, None)
         assert None is accounts.standing(tx, "home").login_not_before
+
+
+def test_old_visits_are_forgotten_but_not_one_that_runs(database: Database, now: datetime) -> None:
+    with database.transaction() as tx:
+        for age in (100, 95, 91, 89):
+            began = now - timedelta(days=age)
+            poll = accounts.begin_poll(tx, "home", f"{age} days ago", ELSEWHERE, began)
+            if age != 95:
+                accounts.end_poll(tx, poll, now=began, outcome="ok")
+    with database.transaction() as tx:
+        assert 2 == accounts.forget_polls(tx, now - timedelta(days=90))
+        assert 0 == accounts.forget_polls(tx, now - timedelta(days=90))
+        assert ["89 days ago", "95 days ago"] == [one.session for one in accounts.recent_polls(tx, 9)]
