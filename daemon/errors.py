@@ -65,6 +65,16 @@ class InputInvalid(PostroomError):
     exit_code = EX_DATAERR
 
 
+class QueryInvalid(InputInvalid):
+    """A search can't be read; `query` is its text, `at` the place of what is wrong, counted from 0."""
+
+    def __init__(self, message: str = "", *, query: str = "", at: int = 0) -> None:
+        """`message`: what is wrong, on one line."""
+        super().__init__(f"query: {message}")
+        self.query = query
+        self.at = at
+
+
 class NotFound(PostroomError):
     """What was asked for is not there."""
 

@@ -67,7 +67,7 @@ SOLE_IMPORTERS: Final = {
 
 # Pure: given everything, they touch nothing. No socket, no clock, no thread, no file, no environment, no trace.
 PURE: Final = re.compile(
-    r"daemon\.(mail\..*|retry|notation|wire\.(lines|sasl(\..*)?)|pop3\.(?!client|conversation|opening).*|smtp\.(?!relay|dialogue|flight).*)",
+    r"daemon\.(mail\..*|store\.(query\..*|snippets)|retry|notation|wire\.(lines|sasl(\..*)?)|pop3\.(?!client|conversation|opening).*|smtp\.(?!relay|dialogue|flight).*)",
     re.ASCII,
 )
 IMPURE_LIBRARIES: Final = {

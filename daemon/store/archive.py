@@ -16,7 +16,7 @@ from daemon.mail import address
 from daemon.mail.maildrop import LedgerStatus
 from daemon.mail.message import Parsed
 from daemon.store import ledger, schema, sources, threads
-from daemon.store.dialect import statements
+from daemon.store.dialect import fulltext, statements
 from daemon.store.schema import addresses, messages
 from daemon.wire.spool import Spool
 
@@ -260,6 +260,7 @@ def write_all_parsed(tx: Connection, items: Sequence[tuple[int, Parsed]], versio
     thread_ids = threads.place(tx, items)
     rows = [{"id": key, "thread_id": thread_ids[key], **_columns(tx, parsed, version)} for key, parsed in items]
     statements.rewrite(tx, messages, rows)
+    fulltext.note_pairs(tx, ((key, _texts(parsed)) for key, parsed in items))
     of_addresses = [
         {
             "message": key,
@@ -287,6 +288,18 @@ def write_all_parsed(tx: Connection, items: Sequence[tuple[int, Parsed]], versio
         for one in parsed.attachments
     ]
     statements.fill(tx, schema.attachments, of_attachments)
+
+
+def _texts(parsed: Parsed) -> tuple[str, ...]:
+    """Give the texts that words are looked for in."""
+    return (
+        parsed.subject,
+        parsed.from_name,
+        parsed.to_addresses,
+        parsed.cc_addresses,
+        parsed.attachment_names,
+        parsed.body_text,
+    )
 
 
 def _columns(tx: Connection, parsed: Parsed, version: int) -> dict[str, Any]:

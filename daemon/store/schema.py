@@ -148,6 +148,7 @@ messages = columns.table(
     columns.maybe("quoted_ranges", Json),
     columns.maybe("signature_ranges", Json),
     columns.maybe("body_text"),  # long columns stand last: on SQLite, what is behind them is slow to read
+    columns.maybe("attachment_text"),
     UniqueConstraint("account", "sha256"),
     columns.not_negative("octets", "attachment_count", "parser_version"),
     CheckConstraint("length(sha256) = 64", name="sha256"),

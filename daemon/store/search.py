@@ -1,25 +1,32 @@
-"""Find messages in the archive, the best matches first: full text and filters, on both databases.
+"""Find messages in the archive: full text and filters, on both databases, the best matches or the newest first.
 
-How a query is written stands in `query.py`, how each database is asked in `dialect/fulltext.py`. Takes the connection.
+How a query is written stands in `query/grammar.py`, how each database is asked in `dialect/matching.py`. Takes the connection.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, date, datetime
+from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import Connection, func, select
 
-from daemon.store import query as asking
+from daemon.store import snippets
 from daemon.store.dialect import matching
+from daemon.store.query import grammar, tree
 from daemon.store.schema import messages
 
-SNIPPET_CHARACTERS: Final = 160  # of the text, where no word was asked for that could be shown in its place
+SORTS: Final = ("relevance", "date")
+TEXT_CHARACTERS: Final = 100_000  # of each text that are looked through for a piece to show
+
+Sort = Literal["relevance", "date"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One message that was found. retrieved: whole, or headers if only its header section is here.  snippet: a piece of it, [found words] in brackets.  rank: the lower the better."""
+    """One message that was found. retrieved: whole, or headers if only its header section is here.  rank: the lower the better.
+
+    snippet: a piece of its text, [found words] in brackets.  marks: where these words are in it, (start, end) in characters.
+    """
 
     id: int
     account: str
@@ -29,56 +36,76 @@ class Hit:
     subject: str | None
     retrieved: str
     snippet: str
+    marks: tuple[tuple[int, int], ...]
     rank: float
 
 
-def search(conn: Connection, query: str, *, limit: int = 20, offset: int = 0, account: str | None = None) -> list[Hit]:
-    """Give the messages that a query finds; InputInvalid says what is wrong with it. account: only its messages."""
-    asked = asking.parse(query)
-    wanted = [term for term in asked.terms if not term.is_negated]
-    t = messages.c
-    match = matching.ranked(conn, wanted, SNIPPET_CHARACTERS)
-    columns = (
-        t.id,
-        t.account,
-        t.sent_at,
-        t.from_name,
-        t.from_address,
-        t.subject,
-        t.retrieved,
-        match.snippet,
-        match.rank,
-    )
-    found = select(*columns).select_from(match.source).where(*match.conditions, *_filters(conn, asked, account))
-    # The newest first where all match equally well, or nothing was asked that could match better or worse.
-    found = found.order_by(match.rank, t.sent_at.desc().nulls_last(), t.id.desc())
-    rows = conn.execute(found.limit(limit).offset(offset))
-    return [Hit(**row._asdict()) for row in rows]
+def search(
+    conn: Connection,
+    query: str,
+    *,
+    limit: int = 20,
+    offset: int = 0,
+    account: str | None = None,
+    sort: Sort = "relevance",
+    today: date | None = None,
+) -> list[Hit]:
+    """Give the messages that a query finds; QueryInvalid says what is wrong with it. account: only its messages.
+
+    By relevance the newest 2,000 matches are ranked, those archived last; by date there is no such limit.
+    """
+    node = _read(query, account, today)
+    asked = tree.leaves(node)
+    if sort == "relevance" and asked:
+        found = matching.best(conn, node, limit=limit, offset=offset)
+        ranks = {one.id: -float(one.score) for one in found}
+    else:
+        ranks = dict.fromkeys(matching.newest(conn, node, limit=limit, offset=offset), 0.0)
+    return _hits(conn, ranks, asked)
 
 
-def ids(conn: Connection, query: str | None = None, *, account: str | None = None) -> Sequence[int]:
+def ids(
+    conn: Connection, query: str | None = None, *, account: str | None = None, today: date | None = None
+) -> Sequence[int]:
     """Give the ids of all messages that a query finds, or of all messages; in the order in which they were archived."""
-    asked = asking.parse(query or "")
-    wanted = [term for term in asked.terms if not term.is_negated]
-    found: Select[Any] = select(messages.c.id)
-    if wanted:
-        found = found.where(matching.matches(conn, wanted))
-    return list(conn.execute(found.where(*_filters(conn, asked, account)).order_by(messages.c.id)).scalars())
+    node = _read(query or "", account, today)
+    return list(
+        conn.execute(select(messages.c.id).where(matching.condition(conn, node)).order_by(messages.c.id)).scalars()
+    )
 
 
-def _filters(conn: Connection, asked: asking.Query, account: str | None) -> list[ColumnElement[bool]]:
-    t = messages.c
-    conditions: list[ColumnElement[bool]] = [~matching.matches(conn, [term]) for term in asked.terms if term.is_negated]
-    if asked.attachments is not None:
-        conditions.append(t.attachment_count > 0 if asked.attachments else t.attachment_count == 0)
-    if asked.after is not None:
-        conditions.append(t.sent_at >= asked.after)
-    if asked.before is not None:
-        conditions.append(t.sent_at < asked.before)
-    if asked.accounts:
-        conditions.append(t.account.in_(asked.accounts))
-    if asked.not_accounts:
-        conditions.append(t.account.not_in(asked.not_accounts))
-    if account is not None:
-        conditions.append(t.account == account)
-    return conditions
+def _read(query: str, account: str | None, today: date | None) -> tree.Node:
+    node = grammar.parse(query, today or datetime.now(UTC).date())
+    return node if account is None else tree.conjunction([node, tree.Exact("account", account)])
+
+
+def _hits(conn: Connection, ranks: dict[int, float], asked: Sequence[tree.Words]) -> list[Hit]:
+    """Read what is shown of messages, and cut a piece out of each one's text. ranks: by id, in the order wanted."""
+    t, pattern = messages.c, snippets.sought(asked)
+    shown = (t.account, t.sent_at, t.from_name, t.from_address, t.subject, t.retrieved)
+    texts = [
+        func.substr(func.coalesce(column, ""), 1, TEXT_CHARACTERS)
+        for column in (t.body_text, t.attachment_text, t.attachment_names)
+    ]
+    rows = {row[0]: row[1:] for row in conn.execute(select(t.id, *shown, *texts).where(t.id.in_(list(ranks))))}
+    hits = []
+    for key, rank in ranks.items():
+        account, sent_at, name, address, subject, retrieved, *several = rows[key]
+        piece = snippets.snippet(several, pattern)
+        hits.append(
+            Hit(
+                id=key,
+                account=account,
+                sent_at=sent_at,
+                from_name=name,
+                from_address=address,
+                subject=subject,
+                retrieved=retrieved,
+                snippet=piece.marked("[", "]"),
+                marks=tuple(
+                    (start + 2 * place + 1, end + 2 * place + 1) for place, (start, end) in enumerate(piece.found)
+                ),
+                rank=rank,
+            )
+        )
+    return hits

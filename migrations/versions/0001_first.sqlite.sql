@@ -103,6 +103,7 @@ CREATE TABLE messages (
   quoted_ranges TEXT,
   signature_ranges TEXT,
   body_text TEXT,
+  attachment_text TEXT,
   CONSTRAINT uq_messages_account_sha256 UNIQUE (account, sha256),
   CONSTRAINT ck_messages_not_negative CHECK (octets >= 0 AND attachment_count >= 0 AND parser_version >= 0),
   CONSTRAINT ck_messages_sha256 CHECK (length(sha256) = 64),
@@ -358,4 +359,6 @@ CREATE INDEX ix_outbox_recipients_attempt ON outbox_recipients (attempt);
 
 CREATE INDEX ix_outbox_recipients_report ON outbox_recipients (report) WHERE report IS NOT NULL;
 
-CREATE VIRTUAL TABLE messages_fts USING fts5(subject, from_name, from_address, to_addresses, cc_addresses, body_text, attachment_names, content='messages', content_rowid='id', tokenize="unicode61 remove_diacritics 2");
+CREATE VIRTUAL TABLE messages_fts USING fts5(subject, from_name, from_address, to_addresses, cc_addresses, body_text, attachment_names, attachment_text, content='messages', content_rowid='id', tokenize="unicode61 remove_diacritics 2");
+
+CREATE VIRTUAL TABLE messages_pairs USING fts5(pairs, content='', detail=none, columnsize=0, tokenize="unicode61 remove_diacritics 0");

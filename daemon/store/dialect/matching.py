@@ -1,95 +1,208 @@
-"""Ask each database's full-text search for terms, and have it rank and show what it found."""
+"""A query as conditions on `messages`, and its matches in an order: the newest first, or the best.
 
+What each database's full-text search answers stands in `fts5.py` and `tsearch.py`; the rest is plain SQL.
+"""
+
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Float,
-    FromClause,
-    Text,
+    Select,
+    and_,
     column,
+    exists,
+    false,
     func,
     literal,
     literal_column,
+    or_,
     select,
     table,
+    text,
+    true,
 )
 
-from daemon.store.dialect.fulltext import WEIGHTS
+from daemon.store.dialect import fts5, tsearch
 from daemon.store.dialect.types import SQLITE
-from daemon.store.query import Term
-from daemon.store.schema import messages
+from daemon.store.query import ideographs
+from daemon.store.query.tree import ANYWHERE, And, Bound, Exact, Node, Not, Or, Words, leaves
+from daemon.store.schema import addresses, attachments, messages, outbox_recipients
+from daemon.store.thread_tables import thread_aliases
 
-_FTS: Final = table("messages_fts", column("rowid"), column("rank", Float))
-_COLUMNS: Final = {"subject": "{subject}", "from": "{from_name from_address}", "to": "{to_addresses cc_addresses}"}
-_SNIPPET: Final = "snippet(messages_fts, -1, '[', ']', '…', 12)"
-_HEADLINE: Final = "StartSel=[, StopSel=], MaxFragments=1, MaxWords=14, MinWords=5, FragmentDelimiter=…"
-_HEADLINE_CHARACTERS: Final = 20_000  # of the text, looked through for a piece to show
+# FTS5 matches up to which they are sorted by date; more are met soon enough on the way back from the newest message.
+SORTED: Final = 1000
+WALKED: Final = (
+    20_000  # up to which they are first gathered; of more, each message on the way is asked whether it matches
+)
+_FTS: Final = table("messages_fts", column("rowid"))
+_PAIRS: Final = table("messages_pairs", column("rowid"))
+_COLUMNS: Final = {
+    "subject": ("subject",),
+    "from": ("from_name",),
+    "to": ("to_addresses", "cc_addresses"),
+    "cc": ("cc_addresses",),
+    "body": ("body_text",),
+    "filename": ("attachment_names",),
+    "attachment": ("attachment_names", "attachment_text"),
+}
+_KEYS: Final = {
+    "account": messages.c.account,
+    "id": messages.c.id,
+    "message-id": messages.c.message_id,
+}
+_ALL_COLUMNS: Final = tuple(dict.fromkeys(one for several in _COLUMNS.values() for one in several))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
-    """The parts of a SELECT over messages that match: where from, on what conditions, and two columns."""
+def condition(conn: Connection, node: Node) -> ColumnElement[bool]:
+    """Give the condition that a query holds of a message: true or false, never NULL."""
+    match node:
+        case And(parts):
+            return and_(true(), *(condition(conn, part) for part in parts))
+        case Or(parts):
+            return or_(false(), *(condition(conn, part) for part in parts))
+        case Not(part):
+            return ~condition(conn, part)
+        case Exact(field, value):
+            return func.coalesce(_exact(field, value), false())
+        case Bound(field, value):
+            return func.coalesce(_bound(field, value), false())
+        case Words():
+            return _words(conn, node)
 
-    source: FromClause
-    conditions: tuple[ColumnElement[bool], ...]
-    snippet: ColumnElement[str]
-    rank: ColumnElement[float]
 
-
-def ranked(conn: Connection, terms: Sequence[Term], characters: int) -> Ranked:
-    """Match all terms; with none, every message matches equally, and its text is shown from the beginning."""
+def _exact(field: str, value: str) -> ColumnElement[bool]:
     t = messages.c
-    if not terms:
-        head = func.substr(func.coalesce(t.body_text, ""), 1, characters).label("snippet")
-        return Ranked(source=messages, conditions=(), snippet=head, rank=literal(0.0, Float).label("rank"))
-    if conn.dialect.name == SQLITE:
-        return Ranked(
-            source=messages.join(_FTS, _FTS.c.rowid == t.id),
-            conditions=(_match(terms),),
-            snippet=literal_column(_SNIPPET, Text).label("snippet"),
-            rank=_FTS.c.rank.label("rank"),
-        )
-    asked = _tsquery(terms)
-    shown = func.concat_ws(" ", t.subject, func.left(t.body_text, _HEADLINE_CHARACTERS))
-    return Ranked(
-        source=messages,
-        conditions=(matches(conn, terms),),
-        snippet=func.ts_headline("simple", shown, asked, _HEADLINE).label("snippet"),
-        rank=(-func.ts_rank(literal_column("messages.search"), asked)).label("rank"),
+    if field in _KEYS:
+        return _KEYS[field] == (int(value) if field == "id" else value)
+    if field == "thread":  # also by a number that it had before it was merged into another
+        a = thread_aliases.c
+        return or_(t.thread_id == int(value), t.thread_id.in_(select(a.thread_id).where(a.alias == int(value))))
+    properties: dict[str, ColumnElement[bool]] = {
+        "attachment": t.attachment_count > 0,
+        "reply": t.in_reply_to.is_not(None),
+        "defective": t.defects != literal_column("'[]'"),
+        "headers": t.retrieved == "headers",
+        "bounce": _is_bounce(),
+        "unindexed": t.parser_version == 0,
+    }
+    return properties[value]
+
+
+def _is_bounce() -> ColumnElement[bool]:
+    """Tell bounces by whom they are from, and those that were matched with what was sent."""
+    t, r = messages.c, outbox_recipients.c
+    sender = func.lower(func.coalesce(t.from_address, ""))
+    matched = select(r.report).where(r.report.is_not(None), r.status.in_(["bounced", "delayed"]))
+    return or_(sender.like("mailer-daemon@%"), sender == "mailer-daemon", t.id.in_(matched))
+
+
+def _bound(field: str, value: Any) -> ColumnElement[bool]:
+    t = messages.c
+    bounds: dict[str, ColumnElement[bool]] = {
+        "after": t.sent_at >= value,
+        "before": t.sent_at < value,
+        "larger": t.octets > value,
+        "smaller": t.octets < value,
+    }
+    return bounds[field]
+
+
+# --- words ----------------------------------------------------------------------------------------------------------
+
+
+def _words(conn: Connection, leaf: Words) -> ColumnElement[bool]:
+    t = messages.c
+    if leaf.field == "bcc":
+        a = addresses.c
+        return t.id.in_(select(a.message).where(a.role == "bcc", _like(a.name + " " + a.address, leaf)))
+    if any(map(ideographs.are_in, leaf.words)):
+        return and_(_has_characters(conn, leaf), _in_texts(leaf))
+    found = tsearch.found(leaf) if conn.dialect.name != SQLITE else t.id.in_(_matching(fts5.phrase(leaf)))
+    if leaf.field == "filename":  # parts of words too: nobody puts blanks into the names of files
+        return or_(found, t.id.in_(select(attachments.c.message).where(_like(attachments.c.filename, leaf))))
+    return found
+
+
+def _like(texts: ColumnElement[str], leaf: Words) -> ColumnElement[bool]:
+    """Find words anywhere, in their order. They hold no wildcards."""
+    return texts.ilike(f"%{'%'.join(leaf.words)}%")
+
+
+def _matching(expression: str) -> Select[Any]:
+    is_match = literal_column("messages_fts").op("MATCH", is_comparison=True)
+    return select(_FTS.c.rowid).where(is_match(literal(expression)))
+
+
+def _has_characters(conn: Connection, leaf: Words) -> ColumnElement[bool]:
+    """Find the messages that may have the words: all their characters, or pairs of them, are there."""
+    if conn.dialect.name != SQLITE:
+        return tsearch.has_characters(leaf)
+    runs = [run for word in leaf.words for run in ideographs.runs(word)]
+    pieces = {
+        f'"{run}" *' if len(run) == 1 else f'"{run[at : at + 2]}"' for run in runs for at in range(max(1, len(run) - 1))
+    }
+    is_match = literal_column("messages_pairs").op("MATCH", is_comparison=True)
+    return messages.c.id.in_(select(_PAIRS.c.rowid).where(is_match(literal(" AND ".join(sorted(pieces))))))
+
+
+def _in_texts(leaf: Words) -> ColumnElement[bool]:
+    names = _ALL_COLUMNS if leaf.field == ANYWHERE else _COLUMNS[leaf.field]
+    # Composed, and as a Mac writes names of files.
+    forms = {tuple(unicodedata.normalize(form, word) for word in leaf.words) for form in ("NFC", "NFD")}
+    return or_(
+        *(func.coalesce(_like(messages.c[name], Words(words)), false()) for name in names for words in sorted(forms))
     )
 
 
-def matches(conn: Connection, terms: Sequence[Term]) -> ColumnElement[bool]:
-    """Give the condition that a message matches all terms; it can be negated."""
-    if conn.dialect.name == SQLITE:
-        return messages.c.id.in_(select(_FTS.c.rowid).where(_match(terms)))
-    # A message that is not indexed yet has an empty vector, not NULL.
-    return literal_column("messages.search").op("@@", is_comparison=True)(_tsquery(terms))
+# --- in an order ----------------------------------------------------------------------------------------------------
 
 
-def _match(terms: Sequence[Term]) -> ColumnElement[bool]:
-    return literal_column("messages_fts").op("MATCH", is_comparison=True)(literal(_fts5(terms)))
+def newest(conn: Connection, node: Node, *, limit: int, offset: int) -> list[int]:
+    """Give the ids of matches by their date, the newest first, those without one last."""
+    t = messages.c
+    found = select(t.id).order_by(t.sent_at.desc().nulls_last(), t.id.desc()).limit(limit).offset(offset)
+    asked, rest = fts5.split(node) if conn.dialect.name == SQLITE else (None, [node])
+    conditions = [condition(conn, one) for one in rest]
+    if asked is not None:
+        expression = fts5.expression(asked)
+        assert expression is not None  # noqa: S101 -- what `split` gives is what FTS5 answers
+        conditions.append(_met(conn, expression, limit + offset))
+    return list(conn.execute(found.where(*conditions)).scalars())
 
 
-def _fts5(terms: Sequence[Term]) -> str:
-    """Write a query for FTS5; words hold letters and digits only, and are quoted all the same."""
-    pieces = []
-    for term in terms:
-        where = f"{_COLUMNS[term.field]} : " if term.field else ""
-        pieces.append(f'{where}"{" ".join(term.words)}"{"*" if term.is_prefix else ""}')
-    return " AND ".join(pieces)
+def _met(conn: Connection, expression: str, wanted: int) -> ColumnElement[bool]:
+    """Give the condition that FTS5 finds a message, in the form that is soon done for as many as match."""
+    matching = _matching(expression)
+    count = conn.execute(select(func.count()).select_from(matching.limit(WALKED).subquery())).scalar_one()
+    if count < max(SORTED, wanted):
+        return messages.c.id.in_(matching)
+    if count < WALKED:  # a plus: not by way of the ids, but of the index of dates
+        return literal_column("+messages.id").in_(matching)
+    return exists(matching.where(_FTS.c.rowid == messages.c.id).correlate(messages))
 
 
-def _tsquery(terms: Sequence[Term]) -> Any:
-    pieces = []
-    for term in terms:
-        weight = WEIGHTS.get(term.field, "")
-        last = len(term.words) - 1
-        flags = [weight + ("*" if term.is_prefix and n == last else "") for n in range(last + 1)]
-        words = [f"'{word}'" + (f":{flag}" if flag else "") for word, flag in zip(term.words, flags, strict=True)]
-        pieces.append("(" + " <-> ".join(words) + ")")
-    return func.to_tsquery("simple", " & ".join(pieces))
+def best(conn: Connection, node: Node, *, limit: int, offset: int) -> list[fts5.Ranked]:
+    """Give matches by how well they match, the best first, of equal ones the newest; beyond CANDIDATES none are looked at."""
+    t = messages.c
+    if conn.dialect.name != SQLITE:
+        asked = [one for one in leaves(node) if one.field != "bcc" and not any(map(ideographs.are_in, one.words))]
+        candidates = select(t.id, tsearch.rank(asked).label("score")).where(condition(conn, node))
+        newest_ones = candidates.order_by(t.id.desc()).limit(tsearch.CANDIDATES).subquery()
+        in_order = select(newest_ones).order_by(newest_ones.c.score.desc(), newest_ones.c.id.desc())
+        return [fts5.Ranked(*row) for row in conn.execute(in_order.limit(limit).offset(offset))]
+    found, rest = fts5.split(node)
+    if found is None:
+        return [fts5.Ranked(one, 0.0) for one in newest(conn, node, limit=limit, offset=offset)]
+    return fts5.ranked(conn, found, _candidates(conn, fts5.expression(found) or "", rest))[offset : offset + limit]
+
+
+def _candidates(conn: Connection, expression: str, rest: Sequence[Node]) -> list[int]:
+    query = _matching(expression).order_by(_FTS.c.rowid.desc()).limit(fts5.CANDIDATES)
+    if rest:
+        # CROSS JOIN, as SQLite reads it: from what FTS5 gives in its order, to the messages.
+        query = query.join_from(_FTS, messages, text("messages.id = messages_fts.rowid"))
+        query = query.where(*(condition(conn, one) for one in rest))
+    return list(conn.execute(query).scalars())
