@@ -33,6 +33,7 @@ VERBS: Final = {
         "suppress",
         "maildrop",
         "import",
+        "hold",
         "db",
         "demo",
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import click
 
 from daemon import errors
 from daemon.cli import house, output
+from daemon.cli.prune import prune
 
 VERIFY_MESSAGES = 100  # messages a look: short reads, and a progress that moves
-PRUNE_MESSAGES = 200  # messages a transaction: the daemon's turns at the database come in between
 
 
 @click.group()
@@ -96,46 +94,4 @@ def reindex() -> None:
     click.echo(f"{output.count(done.messages, 'message')} indexed, {done.with_defects:,} with defects")
 
 
-def _age(_ctx: click.Context, option: click.Parameter, text: str) -> timedelta:
-    from daemon import notation
-
-    try:
-        return notation.wait(text)
-    except ValueError as error:
-        why = f" ({error})" if str(error) else ""
-        raise click.BadParameter(f"{text!r} is not an age like 365d{why}.", param=option) from error
-
-
-@db.command()
-@click.option("--older-than", required=True, callback=_age, metavar="AGE", help="Archived longer ago than this: 365d.")
-@click.option("--account", metavar="NAME", help="Only messages of this account.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted (so it is without --yes).")
-@click.option("--yes", is_flag=True, help="Delete.")
-def prune(older_than: timedelta, account: str | None, dry_run: bool, yes: bool) -> None:
-    """Delete messages that were archived long ago.
-
-    Their age counts from the day they were archived, not from their Date field, which anybody can write. The ledger keeps
-    its rows, so that nothing is fetched again. What is deleted here is gone, unless the server still has it.
-    """
-    from daemon.store import archive
-
-    if dry_run and yes:
-        raise click.UsageError("Say --dry-run or --yes, not both.")
-    before = datetime.now(UTC) - older_than
-    with house.archive() as database, output.progress("messages") as advance:
-        with database.reading() as conn:
-            total, octets = archive.prunable(conn, before=before, account=account)
-        what = f"{output.count(total, 'message')} ({output.size(octets)}) archived before {output.moment(before)} UTC"
-        if not yes:
-            click.echo(f"{what} would be deleted" + ("; --yes deletes them" if total else ""))
-            return
-        pruned = 0
-        while True:
-            with database.transaction() as tx:
-                deleted = archive.prune(tx, before=before, account=account, limit=PRUNE_MESSAGES)
-            if not deleted:
-                break
-            pruned += deleted
-            if advance is not None:
-                advance("prune", pruned, max(pruned, total))
-    click.echo(f"{output.count(pruned, 'message')} deleted from the archive")
+db.add_command(prune)

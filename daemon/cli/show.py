@@ -24,7 +24,7 @@ def show(message: int, raw: bool, html: bool, as_json: bool) -> None:
 
     ID is the number that `search` shows.
     """
-    from daemon.store import archive, sources
+    from daemon.store import archive, holds, sources
 
     if raw + html + as_json > 1:
         raise click.UsageError("Say one of --raw, --html and --json.")
@@ -37,11 +37,14 @@ def show(message: int, raw: bool, html: bool, as_json: bool) -> None:
         if html:
             _write_html(sources.whole(conn, message), message)
             return
-        attached = archive.attachments(conn, message)
+        attached, held = archive.attachments(conn, message), holds.on(conn, message)
     if as_json:
-        click.echo(output.dump({**output.fields(found), "attachments": [output.fields(one) for one in attached]}))
+        more = {
+            name: [output.fields(one) for one in rows] for name, rows in (("attachments", attached), ("holds", held))
+        }
+        click.echo(output.dump({**output.fields(found), **more}))
         return
-    _print(found, attached)
+    _print(found, attached, held)
 
 
 def _write_html(source: bytes, message: int) -> None:
@@ -53,7 +56,7 @@ def _write_html(source: bytes, message: int) -> None:
     click.echo(text.encode("utf-8", "replace"), nl=False)
 
 
-def _print(found: Any, attached: Sequence[Any]) -> None:
+def _print(found: Any, attached: Sequence[Any], held: Sequence[Any]) -> None:
     """Print the message for a person; the names are those of the table's columns where a header has none."""
     sender = (
         f"{found.from_name} <{found.from_address}>"
@@ -68,6 +71,7 @@ def _print(found: Any, attached: Sequence[Any]) -> None:
         ("Subject", found.subject),
         ("Account", f"{found.account}, archived {output.moment(found.archived_at)}, {_extent(found)}"),
         ("Defects", ", ".join(_words(found.defects))),
+        *(("On hold", f"{one.id}: {one.reason}") for one in held),
         *(
             (
                 "Attached",

@@ -39,6 +39,7 @@ def _lines(seen: Overview, loaded: Settings, now: datetime) -> list[str]:
     archive = f"{output.count(seen.messages, 'message')}, {output.size(seen.octets)}"
     archive += f", {seen.unindexed:,} not indexed yet" if seen.unindexed else ""
     archive += f", {seen.with_defects:,} with defects" if seen.with_defects else ""
+    archive += f", {seen.held:,} on hold" if seen.holds else ""
     outbox = (
         ", ".join(f"{number:,} {status.replace('_', ' ')}" for status, number in seen.outbox.items() if number)
         or "empty"

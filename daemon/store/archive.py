@@ -15,7 +15,7 @@ from daemon import errors
 from daemon.mail import address
 from daemon.mail.maildrop import LedgerStatus
 from daemon.mail.message import Parsed
-from daemon.store import ledger, schema, sources, threads
+from daemon.store import holds, ledger, schema, sources, threads
 from daemon.store.dialect import fulltext, statements
 from daemon.store.schema import addresses, messages
 from daemon.wire.spool import Spool
@@ -89,7 +89,7 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
     known_as = ledger.archived(tx, account, list(entries.values()), now)
     if superseded:
         is_linked = select(schema.ledger.c.id).where(schema.ledger.c.message == messages.c.id).exists()
-        tx.execute(delete(messages).where(messages.c.id.in_(sorted(superseded)), ~is_linked))
+        tx.execute(delete(messages).where(messages.c.id.in_(sorted(superseded)), ~is_linked, ~holds.is_held()))
     filed = []
     for one, sha256, message in zip(incoming, hashes, places, strict=True):
         key, first_seen_at = known_as[one.uidl, one.occurrence]
@@ -190,12 +190,8 @@ def addresses_of(conn: Connection, message: int) -> list[Row[Any]]:
     return list(conn.execute(select(addresses).where(t.message == message).order_by(t.role, t.position)))
 
 
-def _narrowed(query: Select[Any], account: str | None, before: datetime | None = None) -> Select[Any]:
-    if account is not None:
-        query = query.where(messages.c.account == account)
-    if before is not None:
-        query = query.where(messages.c.archived_at < before)
-    return query
+def _narrowed(query: Select[Any], account: str | None) -> Select[Any]:
+    return query if account is None else query.where(messages.c.account == account)
 
 
 def count(conn: Connection, account: str | None = None) -> int:
@@ -207,22 +203,6 @@ def ids(conn: Connection, *, account: str | None = None, after: int = 0, limit: 
     """Give the ids above `after`, in their order."""
     query = select(messages.c.id).where(messages.c.id > after).order_by(messages.c.id).limit(limit)
     return list(conn.execute(_narrowed(query, account)).scalars())
-
-
-# --- pruning --------------------------------------------------------------------------------------------------------
-
-
-def prunable(conn: Connection, *, before: datetime, account: str | None = None) -> tuple[int, int]:
-    """Count the messages archived before that time, and their octets."""
-    query = select(func.count(), func.coalesce(func.sum(messages.c.octets), 0)).select_from(messages)
-    found, octets = conn.execute(_narrowed(query, account, before)).one()
-    return int(found), int(octets)
-
-
-def prune(tx: Connection, *, before: datetime, account: str | None = None, limit: int) -> int:
-    """Delete at most `limit` messages archived before that time, the oldest first; the ledger keeps its rows."""
-    query = _narrowed(select(messages.c.id), account, before).order_by(messages.c.id).limit(limit)
-    return tx.execute(delete(messages).where(messages.c.id.in_(query.scalar_subquery()))).rowcount
 
 
 # --- what is derived ------------------------------------------------------------------------------------------------

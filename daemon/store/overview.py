@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, case, func, literal_column, select
 
+from daemon.store import holds
 from daemon.store import outbox as rows
 from daemon.store.schema import OUTBOX_STATUSES, accounts, messages, relays
 
@@ -48,12 +49,14 @@ class AccountLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Everything at one look. outbox: rows by status, in the order of a row's life.  oldest_due_at: None if nothing waits."""
+    """Everything at one look. holds, held: legal holds, and the messages on them.  outbox: rows by status, in the order of a row's life.  oldest_due_at: None if nothing waits."""
 
     messages: int
     octets: int
     unindexed: int
     with_defects: int
+    holds: int
+    held: int
     outbox: dict[str, int]
     oldest_due_at: datetime | None
     accounts: tuple[AccountLine, ...]
@@ -70,7 +73,7 @@ def overview(conn: Connection, now: datetime) -> Overview:
     with_defects = conn.execute(
         select(func.count()).select_from(messages).where(t.defects != literal_column("'[]'"))
     ).scalar_one()
-    counted, oldest = rows.counts(conn), rows.next_due(conn)
+    counted, oldest, held = rows.counts(conn), rows.next_due(conn), holds.count(conn)
     names = [name for name in AccountLine.__dataclass_fields__ if name not in {"messages", "relays"}]
     failing: dict[str, list[RelayLine]] = defaultdict(list)
     r = relays.c
@@ -86,6 +89,8 @@ def overview(conn: Connection, now: datetime) -> Overview:
         octets=sum(octets for _, octets in archived.values()),
         unindexed=int(unindexed),
         with_defects=int(with_defects),
+        holds=held[0],
+        held=held[1],
         outbox={status: counted[status] for status in OUTBOX_STATUSES if status in counted},
         oldest_due_at=oldest if oldest is not None and oldest <= now else None,
         accounts=tuple(

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from daemon.store import columns, thread_tables
+from daemon.store import columns, hold_tables, thread_tables
 from daemon.store.columns import METADATA as METADATA  # noqa: PLC0414 -- the tables and what holds them are asked for in one place
 from daemon.store.dialect.types import COUNT, ID, POSTGRESQL, SQLITE, Instant, Json, Octets, WrittenInstant
 
@@ -169,6 +169,7 @@ for _column in (messages.c.message_id, messages.c.from_address):
     columns.lookup(_column)
 
 THREADS: Final = thread_tables  # further tables about messages stand there
+HOLDS: Final = hold_tables
 
 message_sources = columns.table(
     "message_sources",

@@ -1,5 +1,16 @@
 -- The tables of the first revision, as they were then: never changed, later revisions stand beside it.
 
+CREATE TABLE holds (
+  id BIGSERIAL NOT NULL,
+  account TEXT,
+  query TEXT,
+  reason TEXT NOT NULL,
+  added_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  CONSTRAINT pk_holds PRIMARY KEY (id),
+  CONSTRAINT ck_holds_of_what CHECK (account IS NOT NULL OR query IS NOT NULL),
+  CONSTRAINT ck_holds_reason CHECK (reason <> '')
+);
+
 CREATE TABLE thread_keys (
   key BIGINT NOT NULL,
   thread_id BIGINT NOT NULL,
@@ -132,6 +143,16 @@ CREATE TABLE keys (
   made_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
   CONSTRAINT pk_keys PRIMARY KEY (name)
 );
+
+CREATE TABLE held_messages (
+  hold BIGINT NOT NULL,
+  message BIGINT NOT NULL,
+  CONSTRAINT pk_held_messages PRIMARY KEY (hold, message),
+  CONSTRAINT fk_held_messages_hold FOREIGN KEY(hold) REFERENCES holds (id) ON DELETE CASCADE,
+  CONSTRAINT fk_held_messages_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+);
+
+CREATE INDEX ix_held_messages_message ON held_messages (message);
 
 CREATE TABLE thread_links (
   message BIGINT NOT NULL,

@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 # What env.py makes after this revision (`digest` of daemon/store/dialect/triggers.py and views.py).
-TRIGGERS = {"sqlite": "e4116aaf91191038", "postgresql": "cd87bb56b8673791"}
+TRIGGERS = {"sqlite": "307cc4977990b710", "postgresql": "3dc3caf50599628b"}
 VIEWS = {"sqlite": "92d58e332dfc55a6", "postgresql": "7e757d0ffed3f478"}
 
 

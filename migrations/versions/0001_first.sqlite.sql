@@ -1,5 +1,15 @@
 -- The tables of the first revision, as they were then: never changed, later revisions stand beside it.
 
+CREATE TABLE holds (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  account TEXT,
+  "query" TEXT,
+  reason TEXT NOT NULL,
+  added_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
+  CONSTRAINT ck_holds_of_what CHECK (account IS NOT NULL OR query IS NOT NULL),
+  CONSTRAINT ck_holds_reason CHECK (reason <> '')
+) STRICT;
+
 CREATE TABLE thread_keys (
   "key" INTEGER NOT NULL,
   thread_id INTEGER NOT NULL,
@@ -134,6 +144,18 @@ CREATE TABLE keys (
   made_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
   CONSTRAINT pk_keys PRIMARY KEY (name)
 ) STRICT;
+
+CREATE TABLE held_messages (
+  hold INTEGER NOT NULL,
+  message INTEGER NOT NULL,
+  CONSTRAINT pk_held_messages PRIMARY KEY (hold, message),
+  CONSTRAINT fk_held_messages_hold FOREIGN KEY(hold) REFERENCES holds (id) ON DELETE CASCADE,
+  CONSTRAINT fk_held_messages_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+)
+ WITHOUT ROWID,
+ STRICT;
+
+CREATE INDEX ix_held_messages_message ON held_messages (message);
 
 CREATE TABLE thread_links (
   message INTEGER NOT NULL,

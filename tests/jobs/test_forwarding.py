@@ -17,7 +17,7 @@ from daemon.jobs.context import Context
 from daemon.jobs.poll import poll
 from daemon.jobs.step import Step
 from daemon.mail.account import Account, First, Smtp
-from daemon.store import archive
+from daemon.store import archive, prune
 from daemon.store.database import Database
 from tests.doubles import house
 
@@ -290,7 +290,7 @@ def test_a_row_whose_message_was_pruned_says_so(
     home = account(pop3_server, smtp_server)
     poll(home, met)
     with met.database.transaction() as tx:
-        archive.prune(tx, before=met.clock() + timedelta(days=1), limit=10)
+        prune.prune(tx, archive.ids(tx, limit=10), before=met.clock() + timedelta(days=1))
     assert 1 == drain.drain(home, met).failed
     status, last_error = one(met.database, "status, last_error")
     assert "failed" == status

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from daemon import errors
 from daemon.mail.message import AddressRow, AttachmentRow, Parsed
-from daemon.store import archive, sources
+from daemon.store import archive, prune, sources
 from daemon.store.database import Database
 from daemon.store.dialect.statements import ROWS_A_STATEMENT
 from daemon.store.schema import SOURCE_PART_OCTETS
@@ -176,11 +176,12 @@ def test_pruning_takes_the_oldest_with_all_that_is_theirs_and_leaves_the_ledger(
     add(b"new", start=5, at=now + timedelta(days=2))
     before = now + timedelta(days=1)
     with database.reading() as conn:
-        assert (2, 10) == archive.prunable(conn, before=before)
+        assert (2, 10, 0) == prune.count(conn, before=before)
+        assert [1] == prune.due(conn, before=before, limit=1)
     with database.transaction() as tx:
-        assert 1 == archive.prune(tx, before=before, limit=1)
-        assert 1 == archive.prune(tx, before=before, limit=10)
-        assert 0 == archive.prune(tx, before=before, limit=10)
+        assert 1 == prune.prune(tx, [1], before=before)
+        assert 1 == prune.prune(tx, [1, 2, 3], before=before)
+        assert [] == prune.due(tx, before=before, limit=10)
     with database.reading() as conn:
         assert [1, 1, 3] == [
             conn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from daemon import errors
-from daemon.store import archive, forwards
+from daemon.store import archive, forwards, prune
 from daemon.store.database import Database
 from tests.store.conftest import NOW, Add
 
@@ -74,7 +74,7 @@ def test_pruning_lets_go_of_rows_whatever_their_status(database: Database, add: 
         insert(database, recipients="bob@example.net", forwards=1)
         change(database, f"UPDATE outbox SET status = '{status}' WHERE id = (SELECT max(id) FROM outbox)")
     with database.transaction() as tx:
-        assert 1 == archive.prune(tx, before=NOW + timedelta(days=1), limit=10)
+        assert 1 == prune.prune(tx, archive.ids(tx, limit=10), before=NOW + timedelta(days=1))
     assert [("queued", None), ("sending", None), ("sent", None), ("failed", None)] == rows(database, "status, forwards")
     change(database, "UPDATE outbox SET expires_at = '2031-01-01T00:00:00Z'")
 
@@ -95,7 +95,7 @@ def test_a_message_is_put_in_once_even_when_it_was_pruned_and_came_again(databas
         filed = add(b"Subject: x\r\n\r\nx\r\n", b"Subject: y\r\n\r\ny\r\n")
         with database.transaction() as tx:
             forwards.add(tx, "home", "bob@example.net", filed)
-            archive.prune(tx, before=NOW + timedelta(days=1), limit=10)
+            prune.prune(tx, archive.ids(tx, limit=10), before=NOW + timedelta(days=1))
     keys = [("queued", "home", "bob@example.net", f"forward:home:{one.sha256}") for one in filed]
     assert keys == rows(database, "status, account, recipients, idempotency_key")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daemon import errors
 from daemon.mail.message import AddressRow, AttachmentRow, Parsed
-from daemon.store import archive, overview, search
+from daemon.store import archive, overview, prune, search
 from daemon.store.database import Database
 from daemon.store.query import grammar, tree
 from tests.store.conftest import Add
@@ -186,7 +186,7 @@ def test_a_hit_shows_where_it_matches(filled: Database) -> None:
 def test_the_index_follows_what_is_written_anew_and_deleted(filled: Database, now: datetime) -> None:
     with filled.transaction() as tx:
         archive.write_parsed(tx, 1, Parsed(subject="Completely different"), 2, now)
-        archive.prune(tx, before=now + timedelta(days=1), account="work", limit=10)
+        prune.prune(tx, archive.ids(tx, limit=10), before=now + timedelta(days=1), account="work")
     assert {"invoice"} == found(filled, "invoice", None)
     assert {"report"} == found(filled, "different", None)
     if filled.kind == "sqlite":

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final
 
-from daemon.store.dialect import fulltext
+from daemon.store.dialect import fulltext, holding
 from daemon.store.dialect.rules import ATTACHED, GIVEN, OUTBOX, OUTBOX_ATTACHMENTS, WRITTEN_TIMES, Rule
 from daemon.store.dialect.times import NORMAL_POSTGRESQL, normal_sqlite
 from daemon.store.dialect.types import POSTGRESQL, SQLITE, SQLITE_NOW
@@ -182,6 +182,7 @@ TRIGGERS: Final[dict[str, dict[str, str]]] = {
             **_rules_sqlite("outbox", GIVEN, OUTBOX),
             **_rules_sqlite("outbox_attachments", ATTACHED, OUTBOX_ATTACHMENTS),
             **_KEPT_SQLITE,
+            **holding.TRIGGERS_SQLITE,
             **fulltext.TRIGGERS_SQLITE,
         }.items()
     },
@@ -191,6 +192,7 @@ TRIGGERS: Final[dict[str, dict[str, str]]] = {
         **_rules_postgresql("outbox", GIVEN, OUTBOX, WRITTEN_TIMES),
         **_rules_postgresql("outbox_attachments", ATTACHED, OUTBOX_ATTACHMENTS),
         **_KEPT_POSTGRESQL,
+        **holding.TRIGGERS_POSTGRESQL,
     },
 }
 
