@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from daemon.mail import calendar, charset, flowed, headers, mime, quotes
+from daemon.mail import calendar, charset, flowed, headers, mime, quotes, unpack
 from daemon.mail import text as page
 from daemon.mail.defects import Defect, Notes
 
@@ -34,7 +34,8 @@ class Body:
 
 def read(root: mime.Part, subject: str, notes: Notes) -> Body:
     """Return the text of a message. subject: decoded; it tells whether earlier letters in the text are quoted or sent on."""
-    marked = _Reader(notes, forwards=quotes.is_forwarding(subject)).text_of(root)
+    reader = _Reader(notes, forwards=quotes.is_forwarding(subject))
+    marked = reader.text_of(root) or reader.text_in_envelopes(root)
     whole, quoted, signatures = quotes.taken_out(marked, notes)
     if any(part.content_type in _CALENDARS for part in root.walk()):
         whole = "\n\n".join(filter(None, (whole, *_invitations(root, whole, notes))))
@@ -63,13 +64,15 @@ class _Reader:
             plain = [child for child in part.children if child.content_type == "text/plain"]
             others = [child for child in reversed(part.children) if child.content_type != "text/plain"]
             return next(filter(None, map(self.text_of, plain + others)), "")
-        if part.children:
+        if part.children and part.content_type != "text/plain":
+            if unpack.is_tnef(part):
+                return ""
             texts = [one for one in map(self.text_of, part.children) if one]
             if part.content_type.startswith("message/"):  # forwarded: its subject is worth finding
                 subject = part.children[0].fields.get("subject", [b""])[0]
                 texts.insert(0, headers.unstructured(subject, self._notes))
             return "\n\n".join(filter(None, texts))
-        if not is_body(part):
+        if not mime.is_body(part):
             return ""
         found = text(part, self._notes)
         if part.content_type == "text/html":
@@ -79,6 +82,11 @@ class _Reader:
                 return ""
             found = page.html_to_text(found, self._notes)
         return quotes.marked(found.strip(), forwards=self._forwards)
+
+    def text_in_envelopes(self, root: mime.Part) -> str:
+        """Return what Outlook put into winmail.dat; it is the same text that stands beside it, if one does."""
+        texts = [child for part in root.walk() if unpack.is_tnef(part) for child in part.children]
+        return next(filter(None, map(self.text_of, texts)), "")
 
 
 def _invitations(root: mime.Part, body: str, notes: Notes) -> list[str]:
@@ -115,10 +123,3 @@ def text(part: mime.Part, notes: Notes) -> str:
     if part.content_type == "text/plain" and part.parameters.get("format", "").lower() == "flowed":
         return flowed.unwrapped(found, delsp=part.parameters.get("delsp", "").lower() == "yes")
     return found
-
-
-def is_body(part: mime.Part) -> bool:
-    """Tell whether a leaf is text for reading rather than a file."""
-    if part.content_type not in {"text/plain", "text/html"} or part.disposition == "attachment":
-        return False
-    return not part.filename or part.is_whole  # a lone text with a name is still the letter

@@ -32,6 +32,10 @@ class Defect(StrEnum):
     TOO_MANY_PARTS = "too_many_parts"
     TRANSFER_ENCODING_UNKNOWN = "transfer_encoding_unknown"
     BASE64_DAMAGED = "base64_damaged"
+    FILE_IN_TEXT = "file_in_text"  # uuencode or yEnc: it became an attachment
+    FILE_IN_TEXT_DAMAGED = "file_in_text_damaged"  # cut off, or not what its checksum says
+    TNEF_DAMAGED = "tnef_damaged"  # winmail.dat: files behind the damage are in the attachment as it is
+    TNEF_TOO_LARGE = "tnef_too_large"  # not opened
     CHARSET_UNKNOWN = "charset_unknown"
     CHARSET_WRONG = "charset_wrong"  # the text is not in the charset that it claims
     CHARACTERS_REPLACED = "characters_replaced"  # NUL, controls, half characters: U+FFFD stands for them

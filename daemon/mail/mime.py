@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from daemon.mail import charset, headers
+from daemon.mail import charset, headers, posted
 from daemon.mail.defects import Defect, Notes
 from daemon.mail.source import Octets
 
@@ -35,6 +35,8 @@ _BASE64_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 _BASE64_BLANKS: Final = b" \t\r\n\x0b\x0c"
 _BASE64_JUNK: Final = bytes(set(range(256)) - set(_BASE64_LETTERS) - {ord("=")})
 _IDENTITY: Final = frozenset({"", "7bit", "8bit", "binary", "none", "7-bit", "8-bit"})
+_UUENCODE: Final = frozenset({"uuencode", "x-uuencode", "uue", "x-uue"})
+_YENC: Final = frozenset({"yenc"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,7 +146,7 @@ class _Cutter:
             parameters=parameters,
             # What is neither is treated as attachment (RFC 2183 section 2.8).
             disposition=disposition if disposition in {"", "inline"} else "attachment",
-            filename=_base(given) if (given := more.get("filename") or parameters.get("name")) else "",
+            filename=base_name(given) if (given := more.get("filename") or parameters.get("name")) else "",
             encoding=encoding.partition("(")[0].strip("\"' "),
             buffer=buffer,
             begin=start,
@@ -260,9 +262,16 @@ def _rest_of_line(buffer: Octets, start: int, end: int) -> re.Match[bytes] | Non
         octets *= 2
 
 
-def _base(filename: str) -> str:
+def base_name(filename: str) -> str:
     """Return the name without the path that some senders put before it."""
     return re.split(r"[/\\]", filename)[-1].strip()[:255]
+
+
+def is_body(part: Part) -> bool:
+    """Tell whether a leaf is text for reading rather than a file."""
+    if part.content_type not in {"text/plain", "text/html"} or part.disposition == "attachment":
+        return False
+    return not part.filename or part.is_whole  # a lone text with a name is still the letter
 
 
 # --- content --------------------------------------------------------------------------------------------------------
@@ -277,10 +286,30 @@ def content(part: Part, notes: Notes) -> Iterator[bytes]:
         for start, end in _pieces(part, at_line_ends=True):
             yield binascii.a2b_qp(part.buffer[start:end])
         return
+    if part.encoding in _UUENCODE or part.encoding in _YENC:
+        yield from _posted(part, notes)
+        return
     if part.encoding not in _IDENTITY:
         notes.add(Defect.TRANSFER_ENCODING_UNKNOWN)
     for start, end in _pieces(part, at_line_ends=False):
         yield part.buffer[start:end]
+
+
+def _posted(part: Part, notes: Notes) -> Iterator[bytes]:
+    """Decode what was encoded before MIME: some still name it as their encoding."""
+    checksum = 0
+    for start, end in _pieces(part, at_line_ends=True):
+        lines = part.buffer[start:end]
+        if part.encoding in _YENC:
+            decoded, is_sound = posted.ydecoded(lines), True
+            checksum = posted.crc32(decoded, checksum)
+        else:
+            decoded, is_sound = posted.uudecoded(lines)
+        if not is_sound:
+            notes.add(Defect.FILE_IN_TEXT_DAMAGED)
+        yield decoded
+    if part.parameters.get("crc32", str(checksum)) != str(checksum):
+        notes.add(Defect.FILE_IN_TEXT_DAMAGED)
 
 
 def _pieces(part: Part, *, at_line_ends: bool) -> Iterator[tuple[int, int]]:

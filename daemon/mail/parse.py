@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 from daemon import errors
-from daemon.mail import body, charset, dates, headers, mailboxes, mime, protection, report
+from daemon.mail import body, charset, dates, headers, mailboxes, mime, protection, report, unpack
 from daemon.mail.defects import Defect, Notes
 from daemon.mail.message import AddressRow, AttachmentRow, Parsed
 from daemon.mail.source import Octets
@@ -36,7 +36,7 @@ def parse(raw: Octets) -> Parsed:
 def attachment(raw: bytes, part: str) -> bytes | None:
     """Return the decoded content of the attachment that AttachmentRow calls `part`; None when there is none."""
     notes = Notes()
-    for one in _attached(mime.tree(raw, notes)):
+    for one in _attached(unpack.tree(raw, notes)):
         if one.number == part:
             return b"".join(mime.content(one, notes))
     return None
@@ -45,8 +45,8 @@ def attachment(raw: bytes, part: str) -> bytes | None:
 def html(raw: bytes) -> str | None:
     """Return the message's HTML as it is, if it has any. It is the sender's: never trust it."""
     notes = Notes()
-    for part in mime.tree(raw, notes).walk():
-        if part.content_type == "text/html" and body.is_body(part):
+    for part in unpack.tree(raw, notes).walk():
+        if part.content_type == "text/html" and mime.is_body(part):
             return body.text(part, notes)
     return None
 
@@ -58,7 +58,7 @@ class _Message:
         self._notes = notes
         if not raw:
             notes.add(Defect.EMPTY)
-        self._root = mime.tree(raw, notes)
+        self._root = unpack.tree(raw, notes)
 
     def parsed(self) -> Parsed:
         """Return the columns."""
@@ -148,5 +148,5 @@ def _attached(root: mime.Part) -> list[mime.Part]:
     return [
         part
         for part in parts
-        if not part.content_type.startswith("multipart/") and not body.is_body(part) and id(part) not in shown_otherwise
+        if not part.content_type.startswith("multipart/") and not mime.is_body(part) and id(part) not in shown_otherwise
     ]
