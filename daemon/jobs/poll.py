@@ -240,7 +240,9 @@ class _Visit:
         """Compare the listing with the ledger; names that the server dealt anew are looked through first."""
         examined = shield.Examined(known=self.recall.known)
         if not self.recall.settled:
-            examined = shield.examine(client, self.context, self.name, listing, examined.known, self.occurrences)
+            examined = shield.examine(
+                client, self.context, self.name, listing, examined.known, self.occurrences, self.recall.standing
+            )
         known = examined.known
         octets_left = self._left(self.pop3.max_octets_per_poll, self.result.octets)
         policy = planning.Policy(

@@ -15,13 +15,17 @@ from daemon.store import ledger, relink
 
 
 class Recall:
-    """Of one session. known: rows of the ledger.  settled: messages that are listed, and neither given nor in `known`."""
+    """Of one session. known: rows of the ledger.  settled: messages that are listed, and neither given nor in `known`.
+
+    standing: how the account stands with its maildrop.
+    """
 
     def __init__(self, account: str, context: Context, *, policy: DeletePolicy, all_of_it: bool) -> None:
         """all_of_it: leave nothing out of the listing, for settled ones are asked for too."""
         self._account, self._context, self._policy, self._all_of_it = account, context, policy, all_of_it
         self.known: list[Known] = []
         self.rows = Rows(texts={}, counts={})
+        self.standing = relink.Standing(None, None, None)
         self.settled = 0
         self._before: Settled | None = None
 
@@ -32,8 +36,8 @@ class Recall:
             before = None
         with self._context.database.reading() as conn:
             self.rows = ledger.rows(conn, self._account)
-            standing = relink.standing(conn, self._account)
-            is_plain_sailing = standing.held_since is None and standing.accepted_at is None
+            self.standing = relink.standing(conn, self._account)
+            is_plain_sailing = self.standing.held_since is None and self.standing.accepted_at is None
             if before is not None and not (is_plain_sailing and before.is_in(self.rows)):
                 before = None
             self.known = ledger.known(conn, self._account) if before is None else []

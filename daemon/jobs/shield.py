@@ -46,15 +46,14 @@ def examine(
     listing: Listing,
     known: list[Known],
     occurrences: Mapping[int, int],
+    standing: relink.Standing,
 ) -> Examined:
     """Let a healthy maildrop through, mend the ledger where a reset is proven, raise MaildropChanged where it is not.
 
-    occurrences: of equal UIDLs in this listing, by message number.
+    occurrences: of equal UIDLs in this listing, by message number.  standing: read together with `known`.
     """
     database, now = context.database, context.clock()
     found = identity.assess(listing, known)
-    with database.reading() as conn:
-        standing = relink.standing(conn, account)
     if found.verdict is not Verdict.RESET or standing.accepted_at is not None:
         if standing.held_since is not None or standing.accepted_at is not None:
             known = _release(database, account, found, now)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, literal, null, select, update
 
 from daemon.store.dialect import statements
+from daemon.store.dialect.prepared import Prepared
 from daemon.store.lease import is_dead
 from daemon.store.schema import accounts, polls
 
@@ -38,16 +39,25 @@ def all(conn: Connection) -> list[Row[Any]]:  # noqa: A001 -- reads `accounts.al
     return list(conn.execute(select(accounts).order_by(accounts.c.name)))
 
 
-# What every visit says is built once: to build a statement takes SQLAlchemy as long as to run it takes SQLite.
 _ACCOUNT: Final = accounts.c.name == bindparam("account")
-_HOLDER: Final = select(accounts.c.lease_owner, accounts.c.lease_until).where(_ACCOUNT)
-_CAPABILITIES: Final = select(accounts.c.capabilities).where(_ACCOUNT)
-_RELEASE: Final = (
-    update(accounts)
-    .where(_ACCOUNT, accounts.c.lease_owner == bindparam("owner"))
-    .values(lease_owner=null(), lease_until=null())
+_HOLDER: Final = Prepared(
+    lambda tx: statements.for_update(tx, select(accounts.c.lease_owner, accounts.c.lease_until).where(_ACCOUNT))
 )
-_BEGIN_POLL: Final = insert(polls).returning(polls.c.id)
+_CAPABILITIES: Final = Prepared(lambda _: select(accounts.c.capabilities).where(_ACCOUNT))
+_RELEASE: Final = Prepared(
+    lambda _: (
+        update(accounts)
+        .where(_ACCOUNT, accounts.c.lease_owner == bindparam("owner"))
+        .values(lease_owner=null(), lease_until=null())
+    )
+)
+_BEGIN_POLL: Final = Prepared(
+    lambda _: (
+        insert(polls)
+        .values({name: bindparam(name) for name in ("account", "session", "owner", "started_at", "outcome")})
+        .returning(polls.c.id)
+    )
+)
 
 
 def _set(tx: Connection, name: str, **values: Any) -> None:
@@ -61,12 +71,11 @@ def _set(tx: Connection, name: str, **values: Any) -> None:
 
 def lease(tx: Connection, name: str, owner: str, now: datetime, duration: timedelta) -> bool:
     """Take the account for one process; False while another living one has it."""
-    query = statements.for_update(tx, _HOLDER)
-    found = tx.execute(query, {"account": name}).one_or_none()
+    found = _HOLDER.first(tx, account=name)
     if found is None:
         tx.execute(statements.insert_missing(tx, accounts), {"name": name})
-        found = tx.execute(query, {"account": name}).one()
-    holder, until = found
+        found = _HOLDER.first(tx, account=name)
+    holder, until = found or (None, None)
     if holder not in {None, owner} and until is not None and until > now and not is_dead(holder):
         return False
     _set(tx, name, lease_owner=owner, lease_until=now + duration)
@@ -82,7 +91,7 @@ def renew(tx: Connection, name: str, owner: str, now: datetime, duration: timede
 
 def release(tx: Connection, name: str, owner: str) -> None:
     """Give the account back, if it is still ours."""
-    tx.execute(_RELEASE, {"account": name, "owner": owner})
+    _RELEASE.run(tx, account=name, owner=owner)
 
 
 # --- how the maildrop fares -----------------------------------------------------------------------------------------
@@ -112,11 +121,15 @@ class Standing:
         return self.last_login_at + timedelta(seconds=self.login_delay)
 
 
+_STANDING: Final = Prepared(
+    lambda _: select(*(accounts.c[one] for one in Standing.__dataclass_fields__)).where(_ACCOUNT)
+)
+
+
 def standing(conn: Connection, name: str) -> Standing:
     """Give how an account stands; one that nobody knows stands well."""
-    columns = [accounts.c[one] for one in Standing.__dataclass_fields__]
-    row = conn.execute(select(*columns).where(accounts.c.name == name)).one_or_none()
-    return Standing() if row is None else Standing(**row._asdict())
+    row = _STANDING.first(conn, account=name)
+    return Standing() if row is None else Standing(**dict(zip(Standing.__dataclass_fields__, row, strict=True)))
 
 
 def due(conn: Connection, now: datetime) -> list[tuple[str, datetime | None]]:
@@ -186,8 +199,8 @@ def failed(
 
 def capabilities(conn: Connection, name: str) -> str | None:
     """Give what a visit left to be remembered of the server, None for nothing."""
-    found: str | None = conn.execute(_CAPABILITIES, {"account": name}).scalar_one_or_none()
-    return found
+    found = _CAPABILITIES.first(conn, account=name)
+    return None if found is None else found[0]
 
 
 def remember(tx: Connection, name: str, text: str | None) -> None:
@@ -210,8 +223,8 @@ def _moment(now: datetime) -> Any:
 
 def begin_poll(tx: Connection, name: str, session: str, owner: str, now: datetime) -> int:
     """Write down that a visit has begun; give its id."""
-    row = {"account": name, "session": session, "owner": owner, "started_at": now, "outcome": "running"}
-    return int(tx.execute(_BEGIN_POLL, row).scalar_one())
+    ((key,),) = _BEGIN_POLL.rows(tx, account=name, session=session, owner=owner, started_at=now, outcome="running")
+    return int(key)
 
 
 def end_poll(

@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from daemon.mail.maildrop import Entry, Known, LedgerStatus, Rows
 from daemon.store.dialect import statements
+from daemon.store.dialect.prepared import Prepared
 from daemon.store.schema import accounts, ledger
 
 SEEN_EVERY: Final = timedelta(hours=1)  # between two writes of last_seen_at
@@ -40,14 +41,15 @@ LISTED: Final = (
     LedgerStatus.REFUSED,
 )
 
-# What every visit says is built once: to build a statement takes SQLAlchemy as long as to run it takes SQLite.
-_LISTED_AT: Final = (
-    update(accounts).where(accounts.c.name == bindparam("account")).values(last_listed_at=bindparam("at"))
+_LISTED_AT: Final = Prepared(
+    lambda _: update(accounts).where(accounts.c.name == bindparam("account")).values(last_listed_at=bindparam("at"))
 )
-_HEADERS_ONLY: Final = select(ledger.c.uidl, ledger.c.occurrence, ledger.c.octets, ledger.c.message).where(
-    ledger.c.account == bindparam("account"),
-    ledger.c.status == str(LedgerStatus.HEADERS),
-    ledger.c.message.is_not(None),
+_HEADERS_ONLY: Final = Prepared(
+    lambda _: select(ledger.c.uidl, ledger.c.occurrence, ledger.c.octets, ledger.c.message).where(
+        ledger.c.account == bindparam("account"),
+        ledger.c.status == str(LedgerStatus.HEADERS),
+        ledger.c.message.is_not(None),
+    )
 )
 _T: Final = ledger.c
 _KNOWN: Final = select(_T.id, _T.uidl, _T.octets, _T.status, _T.first_seen_at, _T.message, _T.deleted_at).where(
@@ -69,16 +71,20 @@ def known(conn: Connection, account: str, uidls: Sequence[str] | None = None) ->
     ]
 
 
-def rows(conn: Connection, account: str) -> Rows:
-    """Write out the rows whose messages should be in the maildrop: what `known` says of them, and no more."""
+def _rows(conn: Connection) -> Select[Any]:
     t = ledger.c
     text = statements.written_out(conn, [t.id, t.uidl, t.octets, t.first_seen_at, t.message], by=t.id)
-    query = (
-        select(t.status, func.count(), func.min(t.last_seen_at), text)
-        .where(t.account == account, t.status.in_([str(one) for one in LISTED]))
-        .group_by(t.status)
-    )
-    found = conn.execute(query).all()
+    is_listed = t.status.in_([literal_column(f"'{one}'") for one in LISTED])
+    query = select(t.status, func.count(), func.min(t.last_seen_at), text)
+    return query.where(t.account == bindparam("account"), is_listed).group_by(t.status)
+
+
+_ROWS: Final = Prepared(_rows)
+
+
+def rows(conn: Connection, account: str) -> Rows:
+    """Write out the rows whose messages should be in the maildrop: what `known` says of them, and no more."""
+    found = _ROWS.rows(conn, account=account)
     return Rows(
         texts={status: text for status, _count, _at, text in found},
         counts={status: count for status, count, _at, _text in found},
@@ -213,7 +219,7 @@ def archived(
 
 def headers_only(conn: Connection, account: str) -> dict[tuple[str, int], tuple[int | None, int]]:
     """Give (octets, message) of the messages of which the header section alone is archived, by (uidl, occurrence)."""
-    found = conn.execute(_HEADERS_ONLY, {"account": account})
+    found = _HEADERS_ONLY.rows(conn, account=account)
     return {(uidl, occurrence): (octets, message) for uidl, occurrence, octets, message in found}
 
 
@@ -222,7 +228,7 @@ def seen(tx: Connection, account: str, now: datetime, *, rows: Rows | None = Non
 
     rows: as they were then, if that is known; where none was last seen an hour ago, none is looked at.
     """
-    tx.execute(_LISTED_AT, {"account": account, "at": now})
+    _LISTED_AT.run(tx, account=account, at=now)
     if rows is not None and (rows.last_seen_at is None or rows.last_seen_at > now - SEEN_EVERY):
         return
     t = ledger.c

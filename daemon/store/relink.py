@@ -12,6 +12,7 @@ from sqlalchemy import Connection, String, bindparam, case, cast, func, literal,
 
 from daemon.store import ledger as rows_of
 from daemon.store.dialect import statements
+from daemon.store.dialect.prepared import Prepared
 from daemon.store.schema import accounts, ledger
 
 IDS_A_STATEMENT: Final = 500  # parameters of one IN list, so that few different statements are compiled
@@ -37,14 +38,16 @@ class Move(NamedTuple):
 # --- holds ----------------------------------------------------------------------------------------------------------
 
 
-_STANDING: Final = select(accounts.c.held_since, accounts.c.held_reason, accounts.c.accepted_at).where(
-    accounts.c.name == bindparam("account")
+_STANDING: Final = Prepared(
+    lambda _: select(accounts.c.held_since, accounts.c.held_reason, accounts.c.accepted_at).where(
+        accounts.c.name == bindparam("account")
+    )
 )
 
 
 def standing(conn: Connection, account: str) -> Standing:
     """Tell whether an account is held, and whether the operator accepted what is there."""
-    row = conn.execute(_STANDING, {"account": account}).first()
+    row = _STANDING.first(conn, account=account)
     return Standing(*row) if row is not None else Standing(None, None, None)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import URL, Connection, Engine, RootTransaction, create_engine, 
 from sqlalchemy.exc import ArgumentError
 
 from daemon import errors
+from daemon.store.dialect.prepared import driver
 from daemon.store.dialect.types import POSTGRESQL, SQLITE
 
 BUSY_MILLISECONDS: Final = 5000  # a writer waits this long for another one; ours hold the lock for milliseconds
@@ -72,7 +73,7 @@ def begin(connection: Connection, how: str) -> RootTransaction:
     """
     if connection.dialect.name == SQLITE:
         transaction = connection.begin()
-        _driver(connection).execute(how).close()
+        driver(connection).execute(how).close()
         return transaction
     if how == READING:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -134,11 +135,7 @@ def run(connection: Connection, statements: Iterable[str]) -> None:
 
 def foreign_keys(connection: Connection, *, on: bool) -> None:
     """Switch foreign keys on one connection; SQLite takes it outside a transaction only."""
-    _driver(connection).execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}").close()
-
-
-def _driver(connection: Connection) -> Any:
-    return connection.connection.dbapi_connection
+    driver(connection).execute(f"PRAGMA foreign_keys={'ON' if on else 'OFF'}").close()
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    Update,
     any_,
     bindparam,
     cast,
@@ -29,6 +28,7 @@ from sqlalchemy import (
 )
 
 from daemon.store import schema
+from daemon.store.dialect.prepared import Prepared, driver
 from daemon.store.dialect.types import SQLITE, Instant
 
 
@@ -54,7 +54,7 @@ def insert_missing(conn: Connection, table: Table) -> Insert:
     return made
 
 
-_ASSIGNMENTS: Final[dict[tuple[Column[Any], tuple[str, ...]], Update]] = {}
+_ASSIGNMENTS: Final[dict[tuple[Column[Any], tuple[str, ...]], Prepared]] = {}
 
 
 def assign(tx: Connection, key: Column[Any], value: str | int, values: dict[str, Any]) -> int:
@@ -67,21 +67,20 @@ def assign(tx: Connection, key: Column[Any], value: str | int, values: dict[str,
     names = tuple(values)
     if (key, names) not in _ASSIGNMENTS:
         places = {name: bindparam(f"to_{name}", type_=key.table.c[name].type) for name in names}
-        _ASSIGNMENTS[key, names] = update(key.table).where(key == bindparam("of_key")).values(places)
-    parameters = {f"to_{name}": one for name, one in values.items()}
-    return tx.execute(_ASSIGNMENTS[key, names], {"of_key": value, **parameters}).rowcount
+        statement = update(key.table).where(key == bindparam("of_key")).values(places)
+        _ASSIGNMENTS[key, names] = Prepared(lambda _tx: statement)
+    return _ASSIGNMENTS[key, names].run(tx, of_key=value, **{f"to_{name}": one for name, one in values.items()})
 
 
 def new_ids(tx: Connection, table: Table, count: int) -> Sequence[int]:
     """Reserve ids for rows to be inserted, so that their children can be inserted in bulk too. Never given twice."""
     if kind_of(tx) == SQLITE:
         # AUTOINCREMENT's own book; the write lock of this transaction keeps others out.
-        last = (
-            tx.execute(text("SELECT seq FROM sqlite_sequence WHERE name = :name"), {"name": table.name}).scalar() or 0
-        )
+        row = driver(tx).execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,)).fetchone()
+        last = 0 if row is None else int(row[0])
         return range(last + 1, last + 1 + count)
-    statement = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
-    return list(tx.execute(statement, {"name": table.name, "count": count}).scalars())
+    statement = "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)"
+    return [key for (key,) in driver(tx).execute(statement, (table.name, count))]
 
 
 def for_update(conn: Connection, query: Select[Any], *, skip_locked: bool = False) -> Select[Any]:
@@ -148,7 +147,7 @@ def present(conn: Connection, column: Column[str], texts: Sequence[str]) -> set[
     else:
         statement = f"SELECT {name} FROM {column.table.name} WHERE {name} = ANY(%s)"  # noqa: S608 -- names of our own tables and columns
         given = list(texts)
-    return set(conn.exec_driver_sql(statement, (given,)).scalars())
+    return {found for (found,) in driver(conn).execute(statement, (given,)).fetchall()}
 
 
 # --- many rows at once ----------------------------------------------------------------------------------------------
@@ -174,13 +173,13 @@ def bulk(tx: Connection, make: Callable[[Connection], Insert], rows: Sequence[di
         _COMPILED[key] = compiled.string, compiled.positiontup
     statement, names = _COMPILED[key]
     if names is None:
-        tx.exec_driver_sql(statement, list(rows))
+        driver(tx).cursor().executemany(statement, rows)
         return
     pick, one = itemgetter(*names), f"({', '.join('?' * len(names))})"
     for start in range(0, len(rows), ROWS_A_STATEMENT):
         part = rows[start : start + ROWS_A_STATEMENT]
         many = statement.replace(one, ", ".join([one] * len(part)), 1)
-        tx.exec_driver_sql(many, tuple(chain.from_iterable(map(pick, part))))
+        driver(tx).execute(many, tuple(chain.from_iterable(map(pick, part))))
 
 
 def among(conn: Connection, column: ColumnElement[Any], values: Sequence[str] | Sequence[int]) -> ColumnElement[bool]:
@@ -194,12 +193,11 @@ def among(conn: Connection, column: ColumnElement[Any], values: Sequence[str] | 
 def together(conn: Connection, query: Select[Any]) -> list[Any]:
     """Give the rows of a query for numbers and texts, as the driver has them, all at once; `moments` reads their times."""
     if kind_of(conn) == SQLITE:
-        rows = func.json_group_array(func.json_array(*query.selected_columns))
-        return list(json.loads(conn.execute(query.with_only_columns(rows)).scalar_one()))
+        return list(json.loads(conn.execute(_in_one_value(query)).scalar_one()))
     return list(conn.execute(query))
 
 
-_GATHERED: Final[dict[tuple[str, Callable[[Connection], Select[Any]]], Select[Any]]] = {}
+_GATHERED: Final[dict[Callable[[Connection], Select[Any]], Prepared]] = {}
 
 
 def gather(conn: Connection, make: Callable[[Connection], Select[Any]], **given: Any) -> list[Any]:
@@ -207,16 +205,17 @@ def gather(conn: Connection, make: Callable[[Connection], Select[Any]], **given:
 
     given: values of its parameters; a list is one of `among_given`.
     """
-    key = kind_of(conn), make
-    if key not in _GATHERED:
-        query = make(conn)
-        if kind_of(conn) == SQLITE:
-            query = query.with_only_columns(func.json_group_array(func.json_array(*query.selected_columns)))
-        _GATHERED[key] = query
+    if make not in _GATHERED:
+        _GATHERED[make] = Prepared(lambda conn: _in_one_value(make(conn)) if kind_of(conn) == SQLITE else make(conn))
     if kind_of(conn) != SQLITE:
-        return list(conn.execute(_GATHERED[key], given))
+        return _GATHERED[make].rows(conn, **given)
     parameters = {name: json.dumps(one) if isinstance(one, list) else one for name, one in given.items()}
-    return list(json.loads(conn.execute(_GATHERED[key], parameters).scalar_one()))
+    ((rows,),) = _GATHERED[make].rows(conn, **parameters)
+    return list(json.loads(rows))
+
+
+def _in_one_value(query: Select[Any]) -> Select[Any]:
+    return query.with_only_columns(func.json_group_array(func.json_array(*query.selected_columns)))
 
 
 def among_given(conn: Connection, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
@@ -237,7 +236,7 @@ def fill(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
             _run_json(tx, f"INSERT INTO {table.name} ({given}) SELECT {places} FROM json_each(?)", rows)  # noqa: S608 -- names of our own tables and columns
         else:
             places = ", ".join(f"%({name})s" for name in names)
-            tx.exec_driver_sql(f"INSERT INTO {table.name} ({given}) VALUES ({places})", list(rows))  # noqa: S608 -- names of our own tables and columns
+            driver(tx).cursor().executemany(f"INSERT INTO {table.name} ({given}) VALUES ({places})", rows)  # noqa: S608 -- names of our own tables and columns
 
 
 def rewrite(
@@ -268,12 +267,12 @@ def rewrite(
     if kind_of(tx) == SQLITE:
         _run_json(tx, statement, rows)
     else:
-        tx.exec_driver_sql(statement, list(rows))
+        driver(tx).cursor().executemany(statement, rows)
 
 
 def _run_json(tx: Connection, statement: str, rows: Sequence[dict[str, Any]]) -> None:
     values = json.dumps([list(row.values()) for row in rows], ensure_ascii=False)
-    tx.exec_driver_sql(statement, (values,))
+    driver(tx).execute(statement, (values,))
 
 
 def ready(tx: Connection, moment: datetime | None) -> Any:
@@ -284,15 +283,15 @@ def ready(tx: Connection, moment: datetime | None) -> Any:
 def raw_rows(conn: Connection, query: Select[Any], given: dict[str, Any] | None = None) -> list[Any]:
     """Give rows as the driver gives them, from a table that only we write; `moments` reads their times."""
     result = conn.execute(query, given)
-    driver: Any = conn.connection.dbapi_connection
-    before = getattr(driver, "text_factory", None)
+    reader = driver(conn)
+    before = getattr(reader, "text_factory", None)
     if before is not None:
-        driver.text_factory = str  # what we wrote is UTF-8: no function need be called for each text
+        reader.text_factory = str  # what we wrote is UTF-8: no function need be called for each text
     try:
         rows = list(result.cursor.fetchall())
     finally:
         if before is not None:
-            driver.text_factory = before
+            reader.text_factory = before
     result.close()
     return rows
 
