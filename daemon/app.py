@@ -9,6 +9,7 @@ import faulthandler
 import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from daemon.schedule import Schedule
 from daemon.service import Notifier
 from daemon.settings import Settings, load
 from daemon.signals import Signals
-from daemon.store import accounts, upgrade
+from daemon.store import accounts, daemons, upgrade
 from daemon.store.database import Database
 from daemon.store.lease import Owner
 
@@ -278,7 +279,7 @@ def serve(
         sweep.sweep(context)
         welcome(context, settings)
         share_heaps()
-        schedule = Schedule(context, settings.accounts.values())
+        schedule = Schedule(context, settings.accounts.values(), version())
         settle()
         schedule.start()
         trace.ready()
@@ -286,4 +287,6 @@ def serve(
         notifier.stopping(GRACE_SECONDS)
         clean = schedule.stop(GRACE_SECONDS)
         context.connections.close_idle(float("inf"))
+        with suppress(errors.StoreError), database.transaction() as tx:  # what can't be written is seen to be dead
+            daemons.leave(tx, context.owner)
     trace.stopped(clean=clean)

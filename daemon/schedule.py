@@ -23,7 +23,7 @@ from daemon.jobs.connections import KEPT_SECONDS
 from daemon.jobs.context import Context
 from daemon.jobs.turns import Turns
 from daemon.mail.account import Account, Cron, Every
-from daemon.store import outbox
+from daemon.store import daemons, outbox
 
 POLLS_AT_ONCE: Final = 32  # threads; each holds a socket and little else
 DRAINS_AT_ONCE: Final = 32
@@ -84,8 +84,9 @@ def _jobs_of(account: Account) -> Iterator[_Job]:
 class Schedule:
     """All jobs of the house on one clock."""
 
-    def __init__(self, context: Context, houses_accounts: Iterable[Account]) -> None:
-        """Nothing runs before `start`."""
+    def __init__(self, context: Context, houses_accounts: Iterable[Account], version: str = "") -> None:
+        """Nothing runs before `start`. version: what others are told that this daemon is."""
+        self._version = version
         self._context = context
         self._accounts: dict[str, Account] = {}
         self._senders: dict[str, Account] = {}
@@ -234,6 +235,8 @@ class Schedule:
 
     def _sweep(self, context: Context) -> None:
         sweep.sweep(context)
+        with context.database.transaction() as tx:
+            daemons.beat(tx, context.owner, self._version, context.clock())
 
     def _tick(self) -> None:
         self.ticked_at = self._context.monotonic()

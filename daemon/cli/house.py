@@ -25,6 +25,13 @@ def settings() -> Settings:
     return load()
 
 
+def version() -> str:
+    """Return the version of the installed distribution."""
+    from importlib import metadata
+
+    return metadata.version("postroom")
+
+
 @contextmanager
 def archive(loaded: Settings | None = None, *, make: bool = False) -> Iterator[Database]:
     """Open a database that is current; one that is not there is made, or DatabaseUnusable says how to."""

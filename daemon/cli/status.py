@@ -2,37 +2,83 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from daemon import errors
 from daemon.cli import house, output
 
 if TYPE_CHECKING:
     from daemon.settings import Settings
+    from daemon.store.daemons import DaemonLine
     from daemon.store.overview import AccountLine, Overview, RelayLine
+    from daemon.store.problems import Problem
 
 
 @click.command()
 @output.json_option
 def status(as_json: bool) -> None:
-    """Show how accounts, archive and outbox stand.
+    """Show what is wrong and what to do about it, then how accounts, archive and outbox stand.
 
-    Asks the database alone: no server is spoken to.
+    Asks the database alone: no server is spoken to. The exit code is for monitors: 0 all is well, 75 something fails and is
+    tried again by itself, 69 something waits for a person.
     """
-    from daemon.store import overview
+    from daemon.store import daemons, overview, problems, upgrade
 
     loaded, now = house.settings(), datetime.now(UTC)
     with house.archive(loaded) as database:
         with database.reading() as conn:
-            seen = overview.overview(conn, now)
+            seen, running = overview.overview(conn, now), daemons.all(conn, now)
+        room = problems.Room(free_octets=database.free_octets(), is_held=database.is_held())
+        senders = [name for name, one in loaded.accounts.items() if one.smtp is not None] if loaded.accounts else None
+        found = problems.problems(seen, running, now, room=room, senders=senders)
+        more = {"free_octets": room.free_octets, "schema": upgrade.head(), "version": house.version()}
         if as_json:
-            click.echo(output.dump(output.fields(seen)))
-            return
-        click.echo(f"database  {database.shown}")
-    for line in _lines(seen, loaded, now):
-        click.echo(line)
+            click.echo(output.dump({"problems": found, **output.fields(seen), "daemons": running, **more}))
+        else:
+            lines = [
+                *_problems(found, now),
+                f"database  {database.shown}, schema {upgrade.head()}, {_room(room.free_octets)}",
+                *_daemons(running, now),
+                *_lines(seen, loaded, now),
+            ]
+            click.echo("\n".join(lines))
+    if found:
+        sys.exit(errors.EX_UNAVAILABLE if found[0].needs_person else errors.EX_TEMPFAIL)
+
+
+def _problems(found: list[Problem], now: datetime) -> list[str]:
+    if not found:
+        return [f"{output.styled('all is well', fg='green', bold=True)}"]
+    lines = []
+    for one in found:
+        name = " ".join(filter(None, (one.account, one.what)))
+        since = f" for {output.span(now - one.since)}" if one.since else ""
+        colour = "red" if one.needs_person else "yellow"
+        lines.append(f"{output.styled('problem', fg=colour, bold=True)}   {name}{since}: {output.plain(one.why)}")
+        lines.append(f"          do: {output.plain(one.advice)}")
+    return lines
+
+
+def _room(free_octets: int | None) -> str:
+    return "on a server" if free_octets is None else f"{output.size(free_octets)} free"
+
+
+def _daemons(running: list[DaemonLine], now: datetime) -> list[str]:
+    mine = house.version()
+    lines = []
+    for one in running:
+        version = f"version {one.version}" + (f", {mine} is installed: restart it" if one.version != mine else "")
+        state = {"alive": "alive", "silent": "silent", "dead": "dead"}[one.state]
+        shown = output.styled(state, fg="green" if one.state == "alive" else "red", bold=one.state != "alive")
+        lines.append(
+            f"daemon    {shown}, process {one.pid} on {output.plain(one.host)}, {version}, up for"
+            f" {output.span(now - one.started_at)}, heard of {output.relative(one.seen_at, now)}"
+        )
+    return lines or [f"daemon    none runs; version {mine} is installed"]
 
 
 def _lines(seen: Overview, loaded: Settings, now: datetime) -> list[str]:

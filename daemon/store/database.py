@@ -110,6 +110,19 @@ class Database:
         finally:
             self._thread.busy = False
 
+    def free_octets(self) -> int | None:
+        """Give the room left on the disk of an SQLite file; None for a server, whose disk is not ours to see."""
+        path = engine.file_of(self._url)
+        if path is None:
+            return None
+        room = os.statvfs(path.resolve().parent)
+        return room.f_bavail * room.f_frsize
+
+    def is_held(self) -> bool:
+        """Tell whether some program keeps all others from writing to an SQLite file, for a second at least."""
+        path = engine.file_of(self._url)
+        return path is not None and engine.is_held(path)
+
     # --- others -----------------------------------------------------------------------------------------------------
 
     def watch(self) -> Watch:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, case, func, literal_column, select
 
 from daemon.store import holds
 from daemon.store import outbox as rows
-from daemon.store.schema import OUTBOX_STATUSES, accounts, messages, relays
+from daemon.store.schema import OUTBOX_STATUSES, accounts, messages, outbox, outbox_attempts, relays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +49,25 @@ class AccountLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Everything at one look. holds, held: legal holds, and the messages on them.  outbox: rows by status, in the order of a row's life.  oldest_due_at: None if nothing waits."""
+    """Everything at one look.
+
+    holds, held: legal holds, and the messages on them.  outbox: rows by status, in the order of a row's life.  oldest_due_at: None
+    if nothing waits.  doubts_held: rows in doubt that asked to be held.  waiting: rows that wait, by account, "" for none.
+    unindexed_since: when the oldest of those came.
+    """
 
     messages: int
     octets: int
     unindexed: int
+    unindexed_since: datetime | None
     with_defects: int
     holds: int
     held: int
     outbox: dict[str, int]
     oldest_due_at: datetime | None
+    last_attempt_at: datetime | None
+    doubts_held: int
+    waiting: dict[str, int]
     accounts: tuple[AccountLine, ...]
 
 
@@ -69,7 +78,9 @@ def overview(conn: Connection, now: datetime) -> Overview:
         name: (int(count), int(octets))
         for name, count, octets in conn.execute(select(t.account, func.count(), func.sum(t.octets)).group_by(t.account))
     }
-    unindexed = conn.execute(select(func.count()).select_from(messages).where(t.parser_version == 0)).scalar_one()
+    unindexed, unindexed_since = conn.execute(
+        select(func.count(), func.min(t.archived_at)).where(t.parser_version == 0)
+    ).one()
     with_defects = conn.execute(
         select(func.count()).select_from(messages).where(t.defects != literal_column("'[]'"))
     ).scalar_one()
@@ -88,16 +99,40 @@ def overview(conn: Connection, now: datetime) -> Overview:
         messages=sum(count for count, _ in archived.values()),
         octets=sum(octets for _, octets in archived.values()),
         unindexed=int(unindexed),
+        unindexed_since=unindexed_since,
         with_defects=int(with_defects),
         holds=held[0],
         held=held[1],
         outbox={status: counted[status] for status in OUTBOX_STATUSES if status in counted},
         oldest_due_at=oldest if oldest is not None and oldest <= now else None,
+        last_attempt_at=_last_attempt_at(conn),
+        doubts_held=_doubts_held(conn),
+        waiting=_waiting(conn),
         accounts=tuple(
             AccountLine(**row._asdict(), messages=archived.get(row.name, (0, 0))[0], relays=tuple(failing[row.name]))
             for row in known
         ),
     )
+
+
+def _waiting(conn: Connection) -> dict[str, int]:
+    """Count the rows that wait, by account; "" for those that name none."""
+    t = outbox.c
+    query = select(func.coalesce(t.account, ""), func.count()).where(t.next_attempt_at.is_not(None))
+    return {account: int(number) for account, number in conn.execute(query.group_by(t.account).order_by(t.account))}
+
+
+def _doubts_held(conn: Connection) -> int:
+    """Count the rows in doubt that asked to be held there."""
+    held = (outbox.c.status == "in_doubt", outbox.c.on_doubt == "hold")
+    return int(conn.execute(select(func.count()).where(*held)).scalar_one())
+
+
+def _last_attempt_at(conn: Connection) -> datetime | None:
+    """Tell when the newest attempt at any row began."""
+    t = outbox_attempts.c
+    found: datetime | None = conn.execute(select(t.started_at).order_by(t.id.desc()).limit(1)).scalar()
+    return found
 
 
 def line(conn: Connection, now: datetime, names: Collection[str]) -> str:

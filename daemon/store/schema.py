@@ -101,6 +101,15 @@ relays = columns.table(
     columns.not_negative("failures"),
 )
 
+# Each daemon writes every half minute that it is there (store/daemons.py).
+daemons = columns.table(
+    "daemons",
+    Column("owner", Text, primary_key=True),
+    columns.words("version"),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+)
+
 polls = columns.table(
     "polls",
     Column("id", ID, primary_key=True),

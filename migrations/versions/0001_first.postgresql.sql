@@ -66,6 +66,14 @@ CREATE TABLE relays (
   CONSTRAINT ck_relays_not_negative CHECK (failures >= 0)
 );
 
+CREATE TABLE daemons (
+  owner TEXT NOT NULL,
+  version TEXT NOT NULL,
+  started_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  CONSTRAINT pk_daemons PRIMARY KEY (owner)
+);
+
 CREATE TABLE polls (
   id BIGSERIAL NOT NULL,
   account TEXT NOT NULL,

@@ -65,6 +65,14 @@ CREATE TABLE relays (
   CONSTRAINT ck_relays_not_negative CHECK (failures >= 0)
 ) STRICT;
 
+CREATE TABLE daemons (
+  owner TEXT NOT NULL,
+  version TEXT NOT NULL,
+  started_at TEXT NOT NULL,
+  seen_at TEXT NOT NULL,
+  CONSTRAINT pk_daemons PRIMARY KEY (owner)
+) STRICT;
+
 CREATE TABLE polls (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   account TEXT NOT NULL,

@@ -125,6 +125,9 @@ def test_fetch_without_any_account_says_what_to_set(house: House) -> None:
 def test_status_tells_how_it_stands(house: House) -> None:
     house("fetch")
     text = house("status").stdout
+    assert text.startswith("all is well\n")
+    assert "daemon    none runs; version " in text
+    assert ("sqlite" not in house.database_url) == ("on a server" in text)
     assert "archive   2 messages" in text
     assert "outbox    empty" in text
     assert "account   work  anna@example.org, 2 messages" in text
@@ -133,17 +136,29 @@ def test_status_tells_how_it_stands(house: House) -> None:
     house.pop3.stop()
     house("fetch", expected=errors.EX_UNAVAILABLE)
     house.pop3.start()
-    assert "fetch: failing for" in house("status").stdout
-    assert 2 == json.loads(house("status", "--json").stdout)["messages"]
+    text = house("status", expected=errors.EX_TEMPFAIL).stdout
+    assert text.startswith("problem   work fetch for ")
+    assert "do: tried again by itself; `postroom check work` tries now" in text
+    assert "fetch: failing for" in text
+    told = json.loads(house("status", "--json", expected=errors.EX_TEMPFAIL).stdout)
+    assert (2, [("fetch", "work", False)]) == (
+        told["messages"],
+        [(one["what"], one["account"], one["needs_person"]) for one in told["problems"]],
+    )
 
 
 def test_a_stopped_account_is_shown_and_left_alone_until_it_is_retried(house: House) -> None:
     house.pop3.answers["AUTH"] = house.pop3.answers["PASS"] = Answer(octets=b"-ERR [AUTH] not today\r\n")
     house("fetch", expected=errors.EX_NOPERM)
-    text = house("status").stdout
+    text = house("status", expected=errors.EX_UNAVAILABLE).stdout
     assert "fetch: stopped for 0 s" in text or "fetch: stopped for 1 s" in text
     assert "polling is stopped until its settings change or `postroom retry work`" in text
-    assert None is not json.loads(house("status", "--json").stdout)["accounts"][0]["stopped_since"]
+    assert (
+        None
+        is not json.loads(house("status", "--json", expected=errors.EX_UNAVAILABLE).stdout)["accounts"][0][
+            "stopped_since"
+        ]
+    )
     house.pop3.answers.clear()
     refused = house("fetch", expected=errors.EX_NOPERM)
     assert "by hand: `postroom fetch work`" in refused.stderr
@@ -183,10 +198,10 @@ def test_status_names_a_relay_that_another_stands_in_for(house: House) -> None:
     house("outbox", "add", "--to", "bob@example.net", "--subject", "x", stdin=b"text")
     house("send")
     assert 1 == len(house.smtp.received)
-    text = house("status").stdout
+    text = house("status", expected=errors.EX_TEMPFAIL).stdout
     assert "send:  ok" in text
     assert f"127.0.0.1:{port} failing for" in text
-    (account,) = json.loads(house("status", "--json").stdout)["accounts"]
+    (account,) = json.loads(house("status", "--json", expected=errors.EX_TEMPFAIL).stdout)["accounts"]
     assert [(f"127.0.0.1:{port}", 1)] == [(one["relay"], one["failures"]) for one in account["relays"]]
 
 
@@ -390,7 +405,7 @@ def test_send_tells_of_a_relay_that_can_t_be_used(house: House) -> None:
     result = house("send", expected=errors.EX_UNAVAILABLE)
     assert f"127.0.0.1:{house.smtp.port}" in result.stderr
     house.smtp.start()
-    assert "send:  failing" in house("status").stdout
+    assert "send:  failing" in house("status", expected=errors.EX_TEMPFAIL).stdout
     assert "work: 1 sent\n" == house("send").stdout
 
 
@@ -428,8 +443,8 @@ def test_a_maildrop_that_changed_is_held_until_it_is_accepted(house: House) -> N
     maildrop.renumber()
     refused = house("fetch", expected=errors.EX_TEMPFAIL)
     assert "then `postroom maildrop accept work` to fetch them all" in refused.stderr
-    assert "fetch: held for " in house("status").stdout
-    held = json.loads(house("status", "--json").stdout)["accounts"][0]
+    assert "fetch: held for " in house("status", expected=errors.EX_UNAVAILABLE).stdout
+    held = json.loads(house("status", "--json", expected=errors.EX_UNAVAILABLE).stdout)["accounts"][0]
     assert held["held_since"] is not None
     assert "22 messages and none of the 22" in str(held["held_reason"])
     assert "work: accepted; the next visit fetches what is there\n" == house("maildrop", "accept", "work").stdout

@@ -21,6 +21,7 @@ from daemon.store.dialect.prepared import driver
 from daemon.store.dialect.types import POSTGRESQL, SQLITE
 
 BUSY_MILLISECONDS: Final = 5000  # a writer waits this long for another one; ours hold the lock for milliseconds
+LOOK_SECONDS: Final = 1.0  # ours hold the lock for milliseconds
 POOLED: Final = 8  # connections kept open between uses
 OVERFLOW: Final = 56  # more threads than the house ever has find a connection
 PAGE_OCTETS: Final = 8192  # three small messages to a page: with SQLite's own 4096 the file is 40 % larger
@@ -125,6 +126,21 @@ def connect_sqlite(path: Path) -> Any:
         connection.close()
         raise
     return connection
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether another connection holds an SQLite file's write lock for LOOK_SECONDS; nothing is written."""
+    from pysqlite3 import dbapi2  # noqa: PLC0415 -- each driver is loaded only where it is used
+
+    connection = dbapi2.connect(str(path), timeout=LOOK_SECONDS, isolation_level=None)
+    try:
+        connection.execute(WRITING).close()
+        connection.execute("ROLLBACK").close()
+    except dbapi2.OperationalError as error:  # who may only read is told so, which is no lock
+        return (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_BUSY")
+    finally:
+        connection.close()
+    return False
 
 
 def run(connection: Connection, statements: Iterable[str]) -> None:
