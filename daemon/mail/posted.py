@@ -118,10 +118,11 @@ def uudecoded(lines: bytes) -> tuple[bytes, bool]:
         try:
             pieces.append(binascii.a2b_uu(stripped))
         except binascii.Error:
-            # Too long by what some encoders add, or else damaged: what its first letter says, of what is there.
+            # What its first letter says, of what is there: some encoders add a checksum, or fill up with anything.
             octets = (stripped[0] - 32 & 63) if stripped[0] <= 96 else 0
-            letters = bytes(letter for letter in stripped[1 : 1 + (octets + 2) // 3 * 4] if 32 <= letter <= 96)
-            is_sound = is_sound and len(letters) == (octets + 2) // 3 * 4 and octets > 0
+            needed = (octets * 8 + 5) // 6
+            letters = bytes(letter for letter in stripped[1 : 1 + needed] if 32 <= letter <= 96)
+            is_sound = is_sound and octets > 0 and len(letters) == needed
             pieces.append(binascii.a2b_uu(stripped[:1] + letters) if octets else b"")
     return b"".join(pieces), is_sound
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.mail import parse, tnef
+from daemon.mail import parse, posted, tnef
 from tests.mail.test_parse_traps import ensure_storable
 
 HEAD = b"From: a@example.org\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\n"
@@ -208,3 +208,12 @@ def test_hostile_files_take_little_time(name: str) -> None:
     found = parse.parse(HOSTILE[name])
     assert time.process_time() - began < 5.0  # half a second on a free machine; in a square of the length, minutes
     ensure_storable(found)
+
+
+@given(lines=st.binary(max_size=300))
+@settings(max_examples=150, deadline=None)
+def test_any_lines_are_decoded_somehow(lines: bytes) -> None:
+    posted.uudecoded(lines)
+    posted.ydecoded(lines)
+    raw = HEAD + b"Content-Type: image/gif\r\nContent-Transfer-Encoding: uuencode\r\n\r\n" + lines
+    assert "parser_fault" not in parse.parse(raw).defects
