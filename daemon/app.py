@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from daemon import errors, service, trace
-from daemon.jobs import bringing, drain, index, match, poll, routing, standstill, sweep, visit
+from daemon.jobs import bringing, drain, extract, index, match, poll, routing, standstill, sweep, visit
 from daemon.jobs import check as checking
 from daemon.jobs.belongings import Broken
 from daemon.jobs.context import Context
@@ -116,6 +116,7 @@ def fetch(
             results.append(poll.poll(account, context, report=tell, uidls=uidls, mark_seen=mark_seen))
         index.index(database, now=context.clock, stop=context.stop, progress=context.pulse)
         match.match(context, settings.accounts.values())
+        extract.extract(context)
     return results
 
 
@@ -150,6 +151,7 @@ def bring_in(
         )
         index.index(database, now=context.clock, stop=context.stop, progress=context.pulse)
         match.match(context, settings.accounts.values())
+        extract.extract(context)
     return done
 
 

@@ -18,7 +18,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon import errors, trace
 from daemon.hands import Hands, Work
-from daemon.jobs import drain, index, match, poll, routing, sweep
+from daemon.jobs import drain, extract, index, match, poll, routing, sweep
 from daemon.jobs.connections import KEPT_SECONDS
 from daemon.jobs.context import Context
 from daemon.jobs.turns import Turns
@@ -27,7 +27,7 @@ from daemon.store import daemons, outbox
 
 POLLS_AT_ONCE: Final = 32  # threads; each holds a socket and little else
 DRAINS_AT_ONCE: Final = 32
-HOUSEKEEPERS: Final = 3  # index, match and sweep
+HOUSEKEEPERS: Final = 4  # index, match, extract and sweep
 POLL_BUDGET_SECONDS: Final = poll.SESSION_SECONDS + 120.0
 DRAIN_BUDGET_SECONDS: Final = drain.SESSION_SECONDS + 120.0
 HOUSEWORK_BUDGET_SECONDS: Final = float("inf")  # a first index of a large archive takes hours, and gets on all the time
@@ -36,7 +36,9 @@ PATIENCE_SECONDS: Final = (
 )
 HOUSEWORK_PATIENCE_SECONDS: Final = 900.0  # one huge message, on a busy machine
 CLOCK_PATIENCE_SECONDS: Final = 10.0  # the clock ticks each second
-SAFETY_NET: Final = timedelta(seconds=60)  # drain, index and match also come by the clock, should a wake-up be lost
+SAFETY_NET: Final = timedelta(
+    seconds=60
+)  # drain, index, match and extract also come by the clock, should a wake-up be lost
 SWEEP_EVERY: Final = timedelta(seconds=30)
 POLL_JITTER: Final = 0.1  # share of the interval, so that many accounts of one provider do not log in in one second
 POLL_JITTER_MAX_SECONDS: Final = 30
@@ -107,6 +109,7 @@ class Schedule:
         for name, work, interval in (
             ("index", self._index, SAFETY_NET),
             ("match", self._match, SAFETY_NET),
+            ("extract", self._extract, SAFETY_NET),
             ("sweep", self._sweep, SWEEP_EVERY),
         ):
             self._hands.register(name, work, HOUSEWORK_BUDGET_SECONDS, HOUSEWORK_PATIENCE_SECONDS)
@@ -229,6 +232,10 @@ class Schedule:
     def _index(self, context: Context) -> None:
         if index.index(context.database, now=context.clock, stop=context.stop, progress=context.pulse).messages:
             self._hands.ask("match")
+            self._hands.ask("extract")
+
+    def _extract(self, context: Context) -> None:
+        extract.extract(context)
 
     def _match(self, context: Context) -> None:
         match.match(context, self._accounts.values())

@@ -362,6 +362,16 @@ def matched(*, messages: int, changed: int, postponed: int) -> None:
     _log.info("match finished", messages=messages, changed=changed, postponed=postponed)
 
 
+def extracted(*, messages: int, documents: int, unread: int) -> None:
+    """Write the canonical line of a run over attachments."""
+    _log.info("attachments read", messages=messages, documents=documents, unread=unread)
+
+
+def attachment_unread(*, message: int, part: str, reason: str) -> None:
+    """Name an attachment whose text could not be had."""
+    _log.info("attachment not read", message=message, part=part, reason=reason)
+
+
 def swept(*, requeued: int, in_doubt: int, expired: int, interrupted_polls: int, forgotten_polls: int) -> None:
     """Say what a sweep put right: claims of dead daemons, expired rows, visits that are kept no longer."""
     _log.info(

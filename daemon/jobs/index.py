@@ -16,11 +16,12 @@ from datetime import datetime
 from typing import Final
 
 from daemon import errors, trace
+from daemon.documents import kinds
 from daemon.mail import parse
 from daemon.mail.defects import Defect
 from daemon.mail.message import Parsed
 from daemon.mail.source import Source
-from daemon.store import archive, reports, sources
+from daemon.store import archive, extractions, reports, sources
 from daemon.store.database import Database
 
 MESSAGES_A_TRANSACTION: Final = 200  # written at once: some 20 ms, so that other writers hardly wait
@@ -164,6 +165,7 @@ def _write(around: _Surroundings, parsed: list[tuple[int, Parsed]]) -> None:
         with around.database.transaction() as tx:
             archive.write_all_parsed(tx, parsed, parse.PARSER_VERSION, around.now())
             reports.note(tx, parsed)
+            extractions.note(tx, [message for message, one in parsed if _has_documents(one)])
     except errors.RowRefused:
         if len(parsed) > 1:
             for one in parsed:
@@ -172,6 +174,10 @@ def _write(around: _Surroundings, parsed: list[tuple[int, Parsed]]) -> None:
             _write(around, [(parsed[0][0], _REFUSED)])
         else:
             raise
+
+
+def _has_documents(parsed: Parsed) -> bool:
+    return any(kinds.kind_of(one.filename, one.content_type) for one in parsed.attachments)
 
 
 def _tell(parsed: list[tuple[int, Parsed]]) -> int:

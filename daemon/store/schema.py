@@ -196,6 +196,12 @@ match_queue = columns.table(
     Column("message", ID, ForeignKey(messages.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
 )
 
+# Messages with attachments whose text `jobs/extract` has yet to read.
+extraction_queue = columns.table(
+    "extraction_queue",
+    Column("message", ID, ForeignKey(messages.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+)
+
 # What envelope ids and VERP addresses are signed with, so that no stranger can report on our letters.
 keys = columns.table(
     "keys",

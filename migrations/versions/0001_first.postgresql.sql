@@ -197,6 +197,12 @@ CREATE TABLE match_queue (
   CONSTRAINT fk_match_queue_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
 );
 
+CREATE TABLE extraction_queue (
+  message BIGINT NOT NULL,
+  CONSTRAINT pk_extraction_queue PRIMARY KEY (message),
+  CONSTRAINT fk_extraction_queue_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+);
+
 CREATE TABLE addresses (
   message BIGINT NOT NULL,
   role TEXT NOT NULL,

@@ -202,6 +202,12 @@ CREATE TABLE match_queue (
   CONSTRAINT fk_match_queue_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
 ) STRICT;
 
+CREATE TABLE extraction_queue (
+  message INTEGER NOT NULL,
+  CONSTRAINT pk_extraction_queue PRIMARY KEY (message),
+  CONSTRAINT fk_extraction_queue_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+) STRICT;
+
 CREATE TABLE addresses (
   message INTEGER NOT NULL,
   role TEXT NOT NULL,

@@ -82,6 +82,7 @@ CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
   DELETE FROM addresses WHERE message = OLD.id;
   DELETE FROM attachments WHERE message = OLD.id;
   DELETE FROM match_queue WHERE message = OLD.id;
+  DELETE FROM extraction_queue WHERE message = OLD.id;
   DELETE FROM thread_links WHERE message = OLD.id;
   DELETE FROM thread_subjects WHERE message = OLD.id;
   UPDATE ledger SET message = NULL WHERE message = OLD.id;
