@@ -6,6 +6,7 @@ import click
 
 from daemon import errors
 from daemon.cli import house, output
+from daemon.cli.backup import backup, compact, restore
 from daemon.cli.prune import prune
 
 VERIFY_MESSAGES = 100  # messages a look: short reads, and a progress that moves
@@ -94,4 +95,5 @@ def reindex() -> None:
     click.echo(f"{output.count(done.messages, 'message')} indexed, {done.with_defects:,} with defects")
 
 
-db.add_command(prune)
+for _command in (backup, restore, prune, compact):
+    db.add_command(_command)

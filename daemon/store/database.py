@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TypeAlias
 
 from sqlalchemy import Connection
@@ -54,10 +55,14 @@ class Database:
             self._version = f"{'SQLite' if sqlite else 'PostgreSQL'} {str(version).split()[0]}"
         return self._version
 
+    @property
+    def file(self) -> Path | None:
+        """The file of an SQLite database, None for a server."""
+        return engine.file_of(self._url)
+
     def exists(self) -> bool:
         """Tell whether there is a database to open; of a server's only opening it tells."""
-        path = engine.file_of(self._url)
-        return path is None or path.exists()
+        return self.file is None or self.file.exists()
 
     # --- transactions -----------------------------------------------------------------------------------------------
 
@@ -132,7 +137,7 @@ class Database:
     @contextmanager
     def run_lock(self) -> Iterator[None]:
         """Be the only daemon on this SQLite file for the length of the block, or Busy. PostgreSQL knows leases only."""
-        path = engine.file_of(self._url)
+        path = self.file
         if path is None:
             yield
             return

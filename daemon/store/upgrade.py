@@ -46,16 +46,21 @@ def current(database: Database) -> str | None:
         return _current(conn, database)
 
 
+def revision(conn: Connection) -> str | None:
+    """Name the revision that a database says it has, None if it says nothing."""
+    if VERSION_TABLE not in inspect(conn).get_table_names():
+        return None
+    found: str | None = conn.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one_or_none()  # noqa: S608 -- a constant
+    return found
+
+
 def _current(conn: Connection, database: Database) -> str | None:
-    tables = inspect(conn).get_table_names()
-    if VERSION_TABLE in tables:
-        revision: str | None = conn.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one_or_none()  # noqa: S608 -- a constant
-        return revision
-    if OURS in tables:
+    found = revision(conn)
+    if found is None and OURS in inspect(conn).get_table_names():
         raise errors.DatabaseUnusable(
             f"{database.shown} has a table {OURS!r} that is not postroom's; give postroom a database of its own"
         )
-    return None
+    return found
 
 
 def require_current(database: Database) -> None:
@@ -65,17 +70,18 @@ def require_current(database: Database) -> None:
         return
     if found is None:
         raise errors.DatabaseUnusable(f"{database.shown} is empty; `postroom db upgrade` makes its tables")
-    _refuse_newer(database, found)
+    refuse_newer(database.shown, found)
     raise errors.DatabaseUnusable(
         f"{database.shown} is at revision {found}, this version needs {head()}: run `postroom db upgrade`"
     )
 
 
-def _refuse_newer(database: Database, found: str) -> None:
+def refuse_newer(shown: str, found: str) -> None:
+    """Raise DatabaseUnusable for a revision that a newer version has made. shown: whose it is."""
     known = {path.name.partition("_")[0] for path in (migrations() / "versions").glob("[0-9]*.py")}
     if found not in known:
         raise errors.DatabaseUnusable(
-            f"{database.shown} is at revision {found}, which this version of postroom does not know (its newest is {head()}): "
+            f"{shown} is at revision {found}, which this version of postroom does not know (its newest is {head()}): "
             "it was upgraded by a newer one; use that"
         )
 
@@ -86,7 +92,7 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     if before == head():
         return before, before
     if before is not None:
-        _refuse_newer(database, before)
+        refuse_newer(database.shown, before)
     from alembic import command  # noqa: PLC0415 -- slow to load, and rarely needed
 
     with database.migrating() as conn:

@@ -63,7 +63,10 @@ def test_all_verbs_of_the_design_are_there_and_those_to_come_are_not() -> None:
     expected |= {"suppress", *(f"suppress {one}" for one in ("add", "list", "remove"))}
     expected |= {"hold", *(f"hold {one}" for one in ("add", "list", "remove"))}
     expected |= {"maildrop", *(f"maildrop {one}" for one in ("list", "top", "show", "delete", "accept"))}
-    expected |= {"db", *(f"db {one}" for one in ("upgrade", "verify", "reindex", "prune"))}
+    expected |= {
+        "db",
+        *(f"db {one}" for one in ("upgrade", "verify", "reindex", "prune", "backup", "restore", "compact")),
+    }
     assert expected == {" ".join(verb) for verb in verbs()}
 
 
