@@ -21,9 +21,9 @@ def test_the_drill(house: House) -> None:
     house("fetch")
     assert house("db", "backup", "b.db").stdout.startswith("2 messages in b.db, ")
     assert "2 messages in drill.db\n" == house("db", "restore", "b.db", "--into", "drill.db").stdout
-    drill = {"POSTROOM_DATABASE_URL": "sqlite:///drill.db"}
-    assert "2 messages read, 0 broken" in house("db", "verify", **drill).stdout
-    assert "Invoice 7" in house("search", "invoice", **drill).stdout
+    house.environ["POSTROOM_DATABASE_URL"] = "sqlite:///drill.db"
+    assert "2 messages read, 0 broken" in house("db", "verify").stdout
+    assert "Invoice 7" in house("search", "invoice").stdout
 
 
 def test_a_database_is_replaced_when_asked_for_and_the_outbox_held(house: House) -> None:

@@ -24,7 +24,7 @@ def test_each_backup_made_while_a_fetch_runs_is_sound(
     database = Database(sqlite_url)
     context = house.context(database, house.Clock())
     fetch = threading.Thread(target=poll, args=(house.fetching(pop3_server.port), context))
-    counts = []
+    counts: list[int] = []
     fetch.start()
     while fetch.is_alive() or not counts:
         counts.append(backup.back_up(database, tmp_path / "b.db", quiet).messages)
@@ -37,5 +37,5 @@ def test_each_backup_made_while_a_fetch_runs_is_sound(
     with frozen.opened(tmp_path / "new.db") as copied, database.reading() as conn:
         hashes = [{archive.get(one, key).sha256 for key in archive.ids(one, limit=9999)} for one in (copied, conn)]
     assert hashes[0] == hashes[1]
-    for one in (database, other):
-        one.dispose()
+    database.dispose()
+    other.dispose()
