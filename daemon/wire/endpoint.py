@@ -1,7 +1,9 @@
 """Where a server is, how it is reached, and what it must prove: values, for whoever opens a stream."""
 
+import ipaddress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -35,3 +37,12 @@ class Endpoint:
     def __str__(self) -> str:
         """`host:port`, as messages begin."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@lru_cache(maxsize=256)  # asked several times a session, of few servers
+def is_loopback(address: str) -> bool:
+    """Tell whether an IP address is this machine's own, an IPv4 one written as IPv6 too."""
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return found.ipv4_mapped.is_loopback
+    return found.is_loopback

@@ -6,7 +6,6 @@ Raises WireError kinds, each message one line that begins with host:port and say
 Never interprets what goes through, never logs: lines go to the Transcript that the caller gave.
 """
 
-import ipaddress
 import select
 import socket
 import ssl
@@ -16,7 +15,7 @@ from typing import Final, Self
 
 from daemon import errors
 from daemon.wire import dial, tls
-from daemon.wire.endpoint import Endpoint, Security
+from daemon.wire.endpoint import Endpoint, Security, is_loopback
 from daemon.wire.records import Records
 from daemon.wire.transcript import Transcript
 
@@ -109,10 +108,7 @@ class Stream:
         """True when nobody is between us and the server; a proxy is somebody, wherever it is."""
         if self.endpoint.proxy is not None:
             return False
-        address = ipaddress.ip_address(self._address[0].partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            return address.ipv4_mapped.is_loopback
-        return address.is_loopback
+        return is_loopback(self._address[0].partition("%")[0])
 
     def channel_binding(self, kind: str) -> bytes | None:
         """Return the octets that tie a login to this TLS connection (RFC 5056), None where there are none.
@@ -157,16 +153,24 @@ class Stream:
             self.transcript.said(text, size)
         rest = memoryview(octets)
         while rest:
-            self._allow(None)
             try:
-                piece = rest[:SEND_OCTETS]
-                sent = (
-                    self._socket.send(piece) if self._tls is None else self._tls.send(piece, lambda: self._allow(None))
-                )
+                sent = self._sent(rest[:SEND_OCTETS])
             except (OSError, ValueError) as error:
                 raise self._translated(error, "while we were sending") from error
             rest = rest[sent:]
             self._progress()
+
+    def _sent(self, piece: memoryview) -> int:
+        """Send what the line takes; return how many octets that was."""
+        if self._tls is not None:
+            self._allow(None)
+            return self._tls.send(piece, lambda: self._allow(None))
+        self._patience(None)
+        try:
+            return self._impatient().send(piece)
+        except BlockingIOError:
+            self._wait_for(select.POLLOUT, None)
+            return 0
 
     def receive(self, until: float | None = None) -> bytes:
         """Return the next octets, at least one, at most RECEIVE_OCTETS.
@@ -174,13 +178,12 @@ class Stream:
         until: a value of time.monotonic by which a whole reply is due, so that a dribble of octets is no progress.
         Raises ConnectionLost at the end, TimedOut, Stopped.
         """
-        self._allow(until)
         try:
             if until is not None and QUICK_ACK is not None:
                 # The kernel forgets it. A server that writes two replies one after the other may hold the second back until
                 # the first is acknowledged (Nagle), which takes 40 ms unasked.
                 self._socket.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
-            count = self._socket.recv_into(self._buffer) if self._tls is None else self._received(self._tls, until)
+            count = self._received_plain(until) if self._tls is None else self._received(self._tls, until)
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             count = 0  # the server closed the connection, without saying so first
         except (OSError, ValueError) as error:
@@ -190,8 +193,23 @@ class Stream:
         self._progress()
         return bytes(self._view[:count])
 
+    def _received_plain(self, until: float | None) -> int:
+        """Receive. A reply is waited for; of a body, the next octets are mostly here."""
+        sock = self._impatient()
+        is_here = until is None
+        while True:
+            if is_here:
+                self._patience(until)
+            else:
+                self._wait_for(select.POLLIN, until)
+            try:
+                return sock.recv_into(self._buffer)
+            except BlockingIOError:
+                is_here = False
+
     def _received(self, records: Records, until: float | None) -> int:
         """Receive within the patience for one wait, into how many parts a record may be cut."""
+        self._allow(until)
         patience = time.monotonic() + self.endpoint.timeout_seconds
         until = patience if until is None else min(until, patience)
         return records.receive(lambda: self._allow(until))
@@ -241,10 +259,7 @@ class Stream:
         try:
             if QUICK_ACK is not None:  # see `receive`
                 sock.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
-            if self._poll is None:
-                self._poll = select.poll()
-            self._poll.register(sock, select.POLLIN | (select.POLLOUT if for_room else 0))
-            return bool(self._poll.poll(max(0.0, until - now) * 1000))
+            return self._is_ready(select.POLLIN | (select.POLLOUT if for_room else 0), max(0.0, until - now))
         except (OSError, ValueError) as error:
             raise self._translated(error, "while we were waiting for a reply") from error
 
@@ -260,8 +275,27 @@ class Stream:
         """Put a line that was received into the transcript; only the protocol's session knows what is one."""
         self.transcript.heard(shown, octets)
 
+    def _wait_for(self, events: int, until: float | None) -> None:
+        """Wait for a socket that never waits by itself: with a timeout of its own, each call of it is three of the system."""
+        if not self._is_ready(events, self._patience(until)):
+            raise self.timed_out()
+
+    def _is_ready(self, events: int, wait_seconds: float) -> bool:
+        if self._poll is None:
+            self._poll = select.poll()
+        self._poll.register(self._socket, events)
+        return bool(self._poll.poll(wait_seconds * 1000))
+
     def _allow(self, until: float | None) -> None:
         """Set the socket's patience for the next wait; raise when there is none left."""
+        wait_seconds = self._patience(until)
+        try:
+            self._socket.settimeout(wait_seconds)
+        except OSError as error:
+            raise self._translated(error, "before the next line") from error
+
+    def _patience(self, until: float | None) -> float:
+        """Return how many seconds may be waited now; raise when there are none left."""
         if self._aborted:
             raise self._stopped()
         wait_seconds = self.endpoint.timeout_seconds
@@ -270,10 +304,7 @@ class Stream:
             wait_seconds = min(wait_seconds, min(ends) - time.monotonic())
         if wait_seconds <= 0:
             raise self.timed_out()
-        try:
-            self._socket.settimeout(wait_seconds)
-        except OSError as error:
-            raise self._translated(error, "before the next line") from error
+        return wait_seconds
 
     # --- endings ----------------------------------------------------------------------------------------------------
 
