@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import letters, peers
+from daemon.schedule import POLLS_AT_ONCE
+from tests.benchmarks import bare, letters, peers
 from tests.benchmarks.figures import Series
 from tests.benchmarks.ground import Maildrop
 from tests.benchmarks.peers import Peer
@@ -32,6 +33,8 @@ from tests.benchmarks.scenarios import (
 POLL: Final = "postroom, poll in the daemon"
 FIFTY: Final = "postroom, 50 accounts at once"
 ONE: Final = "postroom, one account"
+BARE_FIFTY: Final = "bare sockets, 50 accounts at once"
+BARE_ONE: Final = "bare sockets, one account"
 
 
 def all_known(stage: Stage) -> Iterator[Series]:
@@ -125,7 +128,10 @@ def one_huge(stage: Stage) -> Iterator[Series]:
 
 
 def fifty_accounts(stage: Stage) -> Iterator[Series]:
-    """50 accounts of 100 letters, polled at once by the daemon's hands, and the same letters in one account."""
+    """50 accounts of 100 letters, polled at once by the daemon's hands, and the same letters in one account.
+
+    Then the same by bare sockets, from as many threads: what the server makes of fifty logins is no client's doing.
+    """
     kind, each = stage.small(MANY), MANY // ACCOUNTS
     shares = {
         f"g{number}": stage.ground.maildrop(f"g-{number}", kind, slice(number * each, (number + 1) * each))
@@ -154,6 +160,19 @@ def fifty_accounts(stage: Stage) -> Iterator[Series]:
                 *(theirs(stage, peer, shared) for peer in stage.beside(peers.MBOX)),
             ],
         )
+
+    def run_bare(name: str, maildrops: list[Maildrop], _number: int) -> Runs:
+        done = bare.visit_all(maildrops, min(POLLS_AT_ONCE, len(maildrops)))
+        expect("letters that ended", MANY, done["messages"])
+        return {name: {**done, "octets": octets}}
+
+    yield stage.take_turns(
+        series("g bare", "the same letters, let go of", "messages/s", BARE_ONE),
+        [
+            Contestant(names=(BARE_FIFTY,), run=partial(run_bare, BARE_FIFTY, list(shares.values()))),
+            Contestant(names=(BARE_ONE,), run=partial(run_bare, BARE_ONE, [shared("", slice(None))])),
+        ],
+    )
 
 
 def whole_process(stage: Stage) -> Iterator[Series]:
