@@ -10,6 +10,7 @@ import resource
 import socket
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,6 +73,7 @@ def forbid_core_dumps() -> None:
     RLIMIT_CORE does not hold where cores are piped to a program (core(5)); not being dumpable does (prctl(2)), and also keeps
     other processes of the same user from reading the memory. Root still can.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):  # a filter of system calls may forbid it; who sets one sets LimitCORE, too
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

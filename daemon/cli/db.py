@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import click
 
 from daemon import errors
@@ -18,7 +21,13 @@ def db() -> None:
 
 
 @db.command()
-def upgrade() -> None:
+@click.option(
+    "--backup",
+    metavar="DIRECTORY",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Copy an SQLite database there first, if it is to be migrated.",
+)
+def upgrade(backup: Path | None) -> None:
     """Make the database, or migrate it to this version."""
     url = house.settings().database_url
     from daemon.store import upgrade as upgrading
@@ -26,6 +35,8 @@ def upgrade() -> None:
 
     database = Database(url)
     try:
+        if backup is not None and (copy := upgrading.copy_before(database, backup, datetime.now(UTC))):
+            click.echo(f"{database.shown} was copied to {copy}")
         before, after = upgrading.upgrade(database)
     finally:
         database.dispose()

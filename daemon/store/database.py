@@ -64,6 +64,14 @@ class Database:
         """Tell whether there is a database to open; of a server's only opening it tells."""
         return self.file is None or self.file.exists()
 
+    def copy(self, target: Path) -> None:
+        """Copy an SQLite database as it is at one instant, whoever writes meanwhile; `target` must not exist yet."""
+        with self.reading() as conn:
+            try:
+                engine.copy(conn, target)
+            except OSError as error:
+                raise errors.DatabaseUnusable(f"{target}: {error.strerror}") from error
+
     # --- transactions -----------------------------------------------------------------------------------------------
 
     @contextmanager

@@ -4,6 +4,7 @@ Everything that is pending is done in one transaction, on both databases: a proc
 version whole, and two that start at once wait for one another. A database of a newer version is never touched.
 """
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, inspect, text
 
 from daemon import errors
 from daemon.store.database import Database
+from daemon.store.dialect.types import SQLITE
 
 VERSION_TABLE: Final = "postroom_version"
 OURS: Final = "accounts"  # stands in every version; a database that has it and no version table is somebody else's
@@ -84,6 +86,25 @@ def refuse_newer(shown: str, found: str) -> None:
             f"{shown} is at revision {found}, which this version of postroom does not know (its newest is {head()}): "
             "it was upgraded by a newer one; use that"
         )
+
+
+def copy_before(database: Database, directory: Path, now: datetime) -> Path | None:
+    """Copy an SQLite database that `upgrade` is going to change; None where it is not, or is another's business (PostgreSQL).
+
+    now: for the name of the copy, which also holds the revision.
+    """
+    if database.kind != SQLITE or not database.exists():
+        return None
+    found = current(database)
+    if found in {None, head()}:
+        return None
+    copy = directory / f"postroom-{found}-{now:%Y%m%dT%H%M%SZ}.db"
+    try:
+        database.copy(copy)
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
+    return copy
 
 
 def upgrade(database: Database) -> tuple[str | None, str]:

@@ -170,3 +170,35 @@ def test_a_database_of_another_kind_or_version_is_refused(tmp_path: Path, prepar
     with pytest.raises(errors.DatabaseUnusable, match=said):
         upgrade.require_current(database)
     database.dispose()
+
+
+# --- the copy before a migration ------------------------------------------------------------------------------------
+
+
+def test_what_is_to_be_migrated_is_copied_first_and_nothing_else(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(sqlite_url)
+    with database.transaction() as tx:
+        tx.exec_driver_sql("INSERT INTO outbox (recipients, body) VALUES ('bob@example.net', 'kept')")
+    now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+    assert upgrade.copy_before(database, tmp_path, now) is None
+    before = upgrade.head()
+    monkeypatch.setattr(upgrade, "head", lambda: "9999")
+    copy = upgrade.copy_before(database, tmp_path, now)
+    assert tmp_path / f"postroom-{before}-20261123T120000Z.db" == copy
+    database.dispose()
+    copied = Database(f"sqlite:///{copy}")
+    with copied.reading() as conn:
+        assert "kept" == conn.exec_driver_sql("SELECT body FROM outbox").scalar()
+    copied.dispose()
+
+
+def test_a_copy_that_can_t_be_made_leaves_nothing_and_says_where(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upgrade, "head", lambda: "9999")
+    database = Database(sqlite_url)
+    with pytest.raises(errors.DatabaseUnusable, match="nowhere"):
+        upgrade.copy_before(database, tmp_path / "nowhere", datetime(2026, 11, 23, tzinfo=UTC))
+    database.dispose()

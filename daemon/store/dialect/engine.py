@@ -66,6 +66,15 @@ def make(kind: str, url: URL) -> Engine:
     return _sqlite(url) if kind == SQLITE else _postgresql(url)
 
 
+def copy(connection: Connection, target: Path) -> None:
+    """Copy an SQLite database into a new file; OSError where that can't be made."""
+    from pysqlite3 import dbapi2  # noqa: PLC0415 -- only where there is an SQLite database
+
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR, MODE))
+    with contextlib.closing(dbapi2.connect(str(target))) as into:
+        driver(connection).backup(into)
+
+
 def begin(connection: Connection, how: str) -> RootTransaction:
     """Begin a transaction; raises the driver's own errors too. how: WRITING, or READING, which sees one state throughout.
 
