@@ -223,7 +223,9 @@ class _Cutter:
                 break
         if begun is not None:
             self._notes.add(Defect.MULTIPART_UNTERMINATED)
-            ranges.append((begun, part.end))
+            # Nothing behind the last delimiter: only its two hyphens were forgotten.
+            if not ranges or part.end - begun > 4 or part.buffer[begun : part.end].strip():
+                ranges.append((begun, part.end))
         return ranges
 
     def _delimiters(self, part: Part, line: bytes) -> Iterator[tuple[int, int, bool]]:

@@ -170,6 +170,11 @@ def test_a_multipart_without_parts_is_text() -> None:
     assert ("no part in sight", ("boundary_missing",)) == (found.body_text, found.defects)
 
 
+def test_forgotten_hyphens_behind_the_last_part_are_no_part() -> None:
+    found = parsed("Content-Type: multipart/mixed; boundary=x", "--x\r\nContent-Type: a/b\r\n\r\none\r\n--x\r\n")
+    assert (1, ("multipart_unterminated",)) == (len(found.attachments), found.defects)
+
+
 def test_digests_hold_messages() -> None:
     found = parsed("Content-Type: multipart/digest; boundary=x", "--x\r\n\r\nSubject: inner\r\n\r\nwords\r\n--x--")
     assert "inner\n\nwords" == found.body_text
