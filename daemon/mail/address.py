@@ -37,6 +37,7 @@ _DOTS: Final = re.compile("[.\u3002\uff0e\uff61]")  # RFC 3490 section 3.1: what
 _DEVIATIONS: Final = re.compile("([\u00df\u03c2])")  # IDNA 2003 maps them away, IDNA 2008 keeps them: other domains
 _JOINERS: Final = re.compile("[\u200c\u200d]")
 _BARE: Final = re.compile(r"[A-Za-z0-9._+=-]+@[A-Za-z0-9.-]+")
+_PLAIN_FORM: Final = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _HEADER_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _ENCODED_WORD: Final = re.compile(r"=\?[^?\s]+\?[BbQq]\?[^?\s]*\?=")
@@ -112,6 +113,8 @@ def folded(address: str) -> str:
 
     Also of what is no address. That two mailboxes differ in the case of their local parts alone is not believed here.
     """
+    if _PLAIN_FORM.fullmatch(address):  # what nearly all are: `check` would give it back
+        return address.lower()
     try:
         return check(address.strip()).lower()
     except InputInvalid:

@@ -4,7 +4,6 @@
 and never commit. Never parses.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -12,11 +11,10 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Insert, Row, Select, bindparam, delete, func, insert, select, update
 
 from daemon import errors
-from daemon.mail import address
 from daemon.mail.maildrop import LedgerStatus
 from daemon.mail.message import Parsed
-from daemon.store import holds, ledger, schema, sources, threads
-from daemon.store.dialect import fulltext, statements
+from daemon.store import derived, holds, ledger, schema, sources
+from daemon.store.dialect import statements
 from daemon.store.schema import addresses, messages
 from daemon.wire.spool import Spool
 
@@ -230,74 +228,6 @@ def write_parsed(tx: Connection, message_id: int, parsed: Parsed, version: int, 
 
 
 def write_all_parsed(tx: Connection, items: Sequence[tuple[int, Parsed]], version: int, now: datetime) -> None:  # noqa: ARG001 -- the contract of all writers
-    """Write the derived columns of many messages in a handful of statements."""
-    if not items:
-        return
-    for start in range(0, len(items), IDS_A_STATEMENT):
-        part = [key for key, _ in items[start : start + IDS_A_STATEMENT]]
-        tx.execute(delete(addresses).where(addresses.c.message.in_(part)))
-        tx.execute(delete(schema.attachments).where(schema.attachments.c.message.in_(part)))
-    thread_ids = threads.place(tx, items)
-    rows = [{"id": key, "thread_id": thread_ids[key], **_columns(tx, parsed, version)} for key, parsed in items]
-    statements.rewrite(tx, messages, rows)
-    fulltext.note_pairs(tx, ((key, _texts(parsed)) for key, parsed in items))
-    of_addresses = [
-        {
-            "message": key,
-            "role": one.role,
-            "position": one.position,
-            "name": one.name,
-            "address": address.folded(one.address),
-        }
-        for key, parsed in items
-        for one in parsed.addresses
-    ]
-    statements.fill(tx, addresses, of_addresses)
-    of_attachments = [
-        {
-            "message": key,
-            "part": one.part,
-            "filename": one.filename,
-            "content_type": one.content_type,
-            "octets": one.octets,
-            "sha256": one.sha256,
-            "content_id": one.content_id,
-            "disposition": one.disposition,
-        }
-        for key, parsed in items
-        for one in parsed.attachments
-    ]
-    statements.fill(tx, schema.attachments, of_attachments)
-
-
-def _texts(parsed: Parsed) -> tuple[str, ...]:
-    """Give the texts that words are looked for in."""
-    return (
-        parsed.subject,
-        parsed.from_name,
-        parsed.to_addresses,
-        parsed.cc_addresses,
-        parsed.attachment_names,
-        parsed.body_text,
-    )
-
-
-def _columns(tx: Connection, parsed: Parsed, version: int) -> dict[str, Any]:
-    return {
-        "parser_version": version,
-        "message_id": parsed.message_id,
-        "in_reply_to": parsed.in_reply_to,
-        "sent_at": None if parsed.sent_at is None else statements.ready(tx, parsed.sent_at),
-        "from_name": parsed.from_name,
-        "from_address": parsed.from_address,
-        "to_addresses": parsed.to_addresses,
-        "cc_addresses": parsed.cc_addresses,
-        "subject": parsed.subject,
-        "body_text": parsed.body_text,
-        "attachment_count": len(parsed.attachments),
-        "attachment_names": parsed.attachment_names,
-        "defects": json.dumps(parsed.defects),
-        "protection": json.dumps(parsed.protection),
-        "quoted_ranges": json.dumps(parsed.quoted_ranges) if parsed.quoted_ranges else None,
-        "signature_ranges": json.dumps(parsed.signature_ranges) if parsed.signature_ranges else None,
-    }
+    """Write what is derived from many messages in a handful of statements."""
+    if items:
+        derived.write(tx, items, version)

@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 # What env.py makes after this revision (`digest` of daemon/store/dialect/triggers.py and views.py).
-TRIGGERS = {"sqlite": "16778ac3ed93caae", "postgresql": "3dc3caf50599628b"}
+TRIGGERS = {"sqlite": "04307669dbf5baed", "postgresql": "3dc3caf50599628b"}
 VIEWS = {"sqlite": "92d58e332dfc55a6", "postgresql": "7e757d0ffed3f478"}
 
 

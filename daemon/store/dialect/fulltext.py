@@ -52,11 +52,14 @@ _FORGET: Final = (
     f" SELECT 'delete', OLD.id, {_values('OLD')} WHERE OLD.parser_version > 0;"
 )
 
+_DIFFERS: Final = " OR ".join(f"OLD.{column} IS NOT NEW.{column}" for column in COLUMNS)
+
 TRIGGERS_SQLITE: Final = {
     "messages_fts_insert": f"CREATE TRIGGER messages_fts_insert AFTER INSERT ON messages WHEN NEW.parser_version > 0 BEGIN\n  {_ADD}\nEND",
     "messages_fts_delete": f"CREATE TRIGGER messages_fts_delete AFTER DELETE ON messages WHEN OLD.parser_version > 0 BEGIN\n  {_FORGET}\nEND",
+    # A new parser that reads the same leaves the index alone.
     "messages_fts_update": f"CREATE TRIGGER messages_fts_update AFTER UPDATE OF {', '.join(COLUMNS)}, parser_version ON messages"
-    f" BEGIN\n  {_FORGET}\n  {_ADD}\nEND",
+    f" WHEN OLD.parser_version = 0 OR NEW.parser_version = 0 OR {_DIFFERS} BEGIN\n  {_FORGET}\n  {_ADD}\nEND",
 }
 
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------

@@ -270,6 +270,27 @@ def rewrite(
         driver(tx).cursor().executemany(statement, rows)
 
 
+def rewrite_long(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Do as `rewrite` with rows of long texts, which are bound one by one: as JSON they would be written and read once more.
+
+    names: of the columns; the first is the key.
+    """
+    key, *others = names
+    if kind_of(tx) != SQLITE:
+        setting = ", ".join(f"{name} = %s" for name in others)
+        if rows:
+            statement = f"UPDATE {table.name} SET {setting} WHERE {key} = %s"  # noqa: S608 -- names of our own tables and columns
+            tx.exec_driver_sql(statement, [(*row[1:], row[0]) for row in rows])
+        return
+    setting = ", ".join(f"{name} = given.column{place}" for place, name in enumerate(others, start=2))
+    one = f"({', '.join('?' * len(names))})"
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        part = rows[start : start + ROWS_A_STATEMENT]
+        values = ", ".join([one] * len(part))
+        statement = f"UPDATE {table.name} SET {setting} FROM (VALUES {values}) AS given WHERE {table.name}.{key} = given.column1"  # noqa: S608 -- names of our own tables and columns
+        tx.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
+
+
 def _run_json(tx: Connection, statement: str, rows: Sequence[dict[str, Any]]) -> None:
     values = json.dumps([list(row.values()) for row in rows], ensure_ascii=False)
     driver(tx).execute(statement, (values,))
