@@ -176,6 +176,14 @@ def send(
     return results
 
 
+def reindex(settings: Settings, database: Database, report: Callable[[int, int], None] | None = None) -> index.Indexed:
+    """Index every message anew, or go on where such a run was stopped. report: told (messages done, of how many)."""
+    context = context_of(settings, database)
+    settle()
+    with Signals(context.stop):
+        return index.reindex(database, now=context.clock, stop=context.stop, progress=context.pulse, report=report)
+
+
 def check(settings: Settings, names: Sequence[str] = ()) -> Iterator[checking.Finding]:
     """Try the settings' database and servers, one finding after another; nothing is changed or made."""
     database = Database(settings.database_url)

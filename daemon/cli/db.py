@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -91,19 +92,22 @@ def verify(ctx: click.Context, account: str | None, as_json: bool) -> None:
 
 
 @db.command()
-def reindex() -> None:
-    """Build columns, attachments and search anew from the sources.
+@click.pass_context
+def reindex(ctx: click.Context) -> None:
+    """Build columns, conversations and search anew from the sources.
 
-    The daemon may go on running.
+    The daemon may go on running. One that is stopped or killed goes on where it was when it is called again.
     """
     loaded = house.settings()
     from daemon import app
-    from daemon.jobs import index
 
-    with house.working(loaded) as database:
-        context = app.context_of(loaded, database)
-        done = index.reindex(database, now=context.clock, stop=context.stop, progress=context.pulse)
+    with house.working(loaded) as database, output.progress("messages") as advance:
+        report = None if advance is None else partial(advance, "reindex")
+        done = app.reindex(loaded, database, report)
     click.echo(f"{output.count(done.messages, 'message')} indexed, {done.with_defects:,} with defects")
+    if not done.is_complete:
+        click.echo("stopped; `postroom db reindex` goes on where it was", err=True)
+        ctx.exit(errors.EX_TEMPFAIL)
 
 
 for _command in (backup, restore, prune, compact):

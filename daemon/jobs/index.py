@@ -3,7 +3,8 @@
 A thread writes while the next batch is parsed: the database's work, half of all, needs no lock of Python's.
 
 Never in the way of a poll: what is archived is safe whether it is indexed or not, and a run that is stopped or killed goes
-on where it was. A message that the parser can't read becomes a row that says so; all others go on. StoreError passes through.
+on where it was; so does a `reindex`, which writes down how far it came with each batch. Both may run at once, and several of each:
+whoever comes second finds what he would write. A message that the parser can't read becomes a row that says so; all others go on. StoreError passes through.
 """
 
 import contextlib
@@ -21,8 +22,8 @@ from daemon.mail import parse
 from daemon.mail.defects import Defect
 from daemon.mail.message import Parsed
 from daemon.mail.source import Source
-from daemon.store import archive, extractions, reports, sources
-from daemon.store.database import Database
+from daemon.store import archive, extractions, reports, sources, works
+from daemon.store.database import Database, Transaction
 
 MESSAGES_A_TRANSACTION: Final = 200  # written at once: some 20 ms, so that other writers hardly wait
 TRANSACTIONS_LISTED: Final = 10  # looked up at once: while one batch is written, the next is parsed
@@ -30,26 +31,29 @@ OCTETS_A_BATCH: Final = 8_388_608  # of sources held in memory at once
 OCTETS_WHOLE: Final = (
     4_194_304  # of a message that is held whole, one part of the archive; a larger one is read in parts
 )
+REINDEX: Final = "reindex"  # as it stands in `works`
 _REFUSED: Final = Parsed(defects=(Defect.PARSER_FAULT.value,))  # columns that the database would not take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexed:
-    """What a run did."""
+    """What a run did. is_complete: False if it was stopped before its end."""
 
     messages: int
     with_defects: int
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Surroundings:
-    """What both runs are given."""
+    """What both runs are given. mark: writes down the last id that is done."""
 
     database: Database
     now: Callable[[], datetime]
     stop: threading.Event
     progress: Callable[[], None]
     limit_per_tx: int
+    mark: Callable[[Transaction, int], None] = lambda _tx, _done: None
 
 
 def index(
@@ -73,13 +77,39 @@ def reindex(
     now: Callable[[], datetime],
     stop: threading.Event,
     progress: Callable[[], None],
+    report: Callable[[int, int], None] | None = None,
     limit_per_tx: int = MESSAGES_A_TRANSACTION,
 ) -> Indexed:
-    """Index every message anew, the oldest first; each is found by its old columns until it has its new ones."""
-    return _run(
-        _Surroundings(database=database, now=now, stop=stop, progress=progress, limit_per_tx=limit_per_tx),
-        lambda done: _following(database, done, limit_per_tx * TRANSACTIONS_LISTED),
+    """Index every message anew, the oldest first; each is found by its old columns until it has its new ones.
+
+    One that did not come to its end is taken up where it was, unless another parser was at it. report: told (messages done, of
+    how many), those of the runs before counted.
+    """
+    with database.transaction() as tx:
+        begin = works.begin(tx, REINDEX, parse.PARSER_VERSION, now())
+        done, total = archive.count(tx, upto=begin) if begin else 0, archive.count(tx)
+
+    def told(done: int, total: int) -> None:
+        if report is not None:
+            report(done, max(done, total))
+
+    def mark(tx: Transaction, last: int) -> None:
+        works.mark(tx, REINDEX, last)
+
+    around = _Surroundings(
+        database=database, now=now, stop=stop, progress=progress, limit_per_tx=limit_per_tx, mark=mark
     )
+    told(done, total)
+    result = _run(
+        around,
+        lambda last: _following(database, last, limit_per_tx * TRANSACTIONS_LISTED),
+        begin=begin,
+        report=lambda messages: told(done + messages, total),
+    )
+    if result.is_complete:
+        with database.transaction() as tx:
+            works.end(tx, REINDEX)
+    return result
 
 
 def _waiting(database: Database, limit: int) -> list[tuple[int, int]]:
@@ -92,10 +122,17 @@ def _following(database: Database, done: int, limit: int) -> list[tuple[int, int
         return archive.ids_after(conn, done, limit)
 
 
-def _run(around: _Surroundings, more: Callable[[int], list[tuple[int, int]]]) -> Indexed:
-    """Index batch after batch. more: the last id done -> (id, octets) of what comes next, empty at the end."""
+def _run(
+    around: _Surroundings,
+    more: Callable[[int], list[tuple[int, int]]],
+    *,
+    begin: int = 0,
+    report: Callable[[int], None] = lambda _messages: None,
+) -> Indexed:
+    """Index batch after batch. more: the last id done, at first `begin` -> (id, octets) of what comes next, empty at the end."""
     began = time.monotonic()
-    messages = with_defects = done = 0
+    messages = with_defects = 0
+    done = begin
     with ThreadPoolExecutor(1, "index-writer") as writer:
         while not around.stop.is_set() and (listed := more(done)):
             writing: Future[None] | None = None
@@ -105,16 +142,17 @@ def _run(around: _Surroundings, more: Callable[[int], list[tuple[int, int]]]) ->
                 parsed = _parsed(around, batch)
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(_write, around, parsed)
                 done = batch[-1][0]
+                writing = writer.submit(_write, around, parsed, done)
                 messages += len(parsed)
                 with_defects += _tell(parsed)
                 around.progress()
+                report(messages)
             if writing is not None:
                 writing.result()  # before the next are listed, or these would be among them
     if messages:
         trace.indexed(messages=messages, with_defects=with_defects, seconds=time.monotonic() - began)
-    return Indexed(messages=messages, with_defects=with_defects)
+    return Indexed(messages=messages, with_defects=with_defects, is_complete=not around.stop.is_set())
 
 
 def _batches(listed: list[tuple[int, int]], limit: int) -> Iterator[list[tuple[int, int]]]:
@@ -159,19 +197,23 @@ def _in_parts(around: _Surroundings, message: int) -> Source:
     return Source(octets, read)
 
 
-def _write(around: _Surroundings, parsed: list[tuple[int, Parsed]]) -> None:
-    """Write a batch, which may be empty; if the database refuses it, one by one, so that a row it can't take stops no other."""
+def _write(around: _Surroundings, parsed: list[tuple[int, Parsed]], done: int) -> None:
+    """Write a batch, which may be empty; if the database refuses it, one by one, so that a row it can't take stops no other.
+
+    done: the last id of the batch, which is marked in the same transaction.
+    """
     try:
         with around.database.transaction() as tx:
             archive.write_all_parsed(tx, parsed, parse.PARSER_VERSION, around.now())
             reports.note(tx, parsed)
             extractions.note(tx, [message for message, one in parsed if _has_documents(one)])
+            around.mark(tx, done)
     except errors.RowRefused:
         if len(parsed) > 1:
             for one in parsed:
-                _write(around, [one])
+                _write(around, [one], one[0])
         elif parsed[0][1] != _REFUSED:
-            _write(around, [(parsed[0][0], _REFUSED)])
+            _write(around, [(parsed[0][0], _REFUSED)], done)
         else:
             raise
 

@@ -192,9 +192,10 @@ def _narrowed(query: Select[Any], account: str | None) -> Select[Any]:
     return query if account is None else query.where(messages.c.account == account)
 
 
-def count(conn: Connection, account: str | None = None) -> int:
-    """Count the messages."""
-    return int(conn.execute(_narrowed(select(func.count()).select_from(messages), account)).scalar_one())
+def count(conn: Connection, account: str | None = None, *, upto: int | None = None) -> int:
+    """Count the messages. upto: the last id that counts."""
+    query = _narrowed(select(func.count()).select_from(messages), account)
+    return int(conn.execute(query if upto is None else query.where(messages.c.id <= upto)).scalar_one())
 
 
 def ids(conn: Connection, *, account: str | None = None, after: int = 0, limit: int) -> list[int]:

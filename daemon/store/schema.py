@@ -210,6 +210,15 @@ keys = columns.table(
     columns.now("made_at"),
 )
 
+# Long works that go on where they were stopped or killed.
+works = columns.table(
+    "works",
+    Column("name", Text, primary_key=True),
+    columns.count("parser_version"),
+    columns.count("done"),
+    columns.now("started_at"),
+)
+
 addresses = columns.table(
     "addresses",
     Column("message", ID, ForeignKey(messages.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),

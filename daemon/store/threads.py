@@ -6,7 +6,7 @@ otherwise, it leaves its conversation, which falls apart where it alone held it 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, delete, func, select, update
@@ -28,27 +28,33 @@ def place(tx: Connection, items: Sequence[tuple[int, Parsed]]) -> dict[int, int]
     """
     statements.alone(tx, "threads")
     parsed, ties = dict(items), {message: thread.ties(one) for message, one in items}
-    placed: dict[int, int] = dict(iter(statements.gather(tx, _placed, messages=list(parsed))))
-    _file_subjects(tx, ties, placed)
+    _file_subjects(tx, ties)
     ties |= _tied_by_subject(tx, ties, parsed)
-    others = [message for message in ties if message not in parsed]
-    if others:
-        placed |= dict(iter(statements.gather(tx, _placed, messages=others)))
-    links = _links(tx, placed) if placed else {}
-    changed = {message for message in placed if links.get(message, ()) != _listed(ties[message])}
-    moved = {message: one for message, one in ties.items() if message in changed or message not in placed}
+    placed: dict[int, int] = dict(iter(statements.gather(tx, _placed, messages=list(ties))))
+    links = _links(tx, ties)
+    moved = {message: one for message, one in ties.items() if message not in placed or links[message] != _listed(one)}
+    changed = {message: placed[message] for message in moved if message in placed}
     if changed:
-        _take_out(tx, {message: placed[message] for message in changed}, links)
-    _file_links(tx, moved)
+        _take_out(tx, changed, links)
+    _file_links(tx, moved, [message for message in moved if links[message]])
     given = _join(tx, moved)
-    statements.rewrite(tx, messages, [{"id": one, "thread_id": given[one]} for one in others if one in changed])
-    stayed = [message for message in placed if message in parsed and message not in changed]
-    return given | dict(iter(statements.gather(tx, _placed, messages=stayed) if stayed else ()))
+    others = [message for message in moved if message not in parsed]
+    statements.rewrite(tx, messages, [{"id": one, "thread_id": given[one]} for one in others])
+    return given | _where(
+        tx, {message: one for message, one in ties.items() if message in parsed and message not in moved}
+    )
 
 
 def _placed(conn: Connection) -> Select[Any]:
     t = messages.c
     return select(t.id, t.thread_id).where(statements.among_given(conn, t.id, "messages"), t.thread_id.is_not(None))
+
+
+def _where(tx: Connection, stayed: Mapping[int, Ties]) -> dict[int, int]:
+    """Give the conversations of messages that are tied as before; what ties none is alone."""
+    keys = {message: ties.keys[0] for message, ties in stayed.items() if ties.keys}
+    known = _threads_of(tx, set(keys.values()))
+    return {message: known.get(keys.get(message, -1), message) for message in stayed}
 
 
 # --- ties -----------------------------------------------------------------------------------------------------------------
@@ -60,7 +66,7 @@ def _listed(ties: Ties) -> tuple[tuple[int, int], ...]:
     return own + tuple(enumerate(ties.references, start=1))
 
 
-def _links(conn: Connection, of: Iterable[int]) -> dict[int, tuple[tuple[int, int], ...]]:
+def _links(conn: Connection, of: Iterable[int]) -> Mapping[int, tuple[tuple[int, int], ...]]:
     found: dict[int, tuple[tuple[int, int], ...]] = defaultdict(tuple)
     for message, position, key in sorted(statements.gather(conn, _linked, messages=list(of))):
         found[message] += ((position, key),)
@@ -72,7 +78,9 @@ def _linked(conn: Connection) -> Select[Any]:
     return select(t.message, t.position, t.key).where(statements.among_given(conn, t.message, "messages"))
 
 
-def _file_links(tx: Connection, moved: Mapping[int, Ties]) -> None:
+def _file_links(tx: Connection, moved: Mapping[int, Ties], known: list[int]) -> None:
+    if known:
+        tx.execute(delete(thread_links).where(statements.among(tx, thread_links.c.message, known)))
     rows = [
         {"message": message, "position": position, "key": key}
         for message, ties in moved.items()
@@ -90,7 +98,7 @@ def _join(tx: Connection, moved: Mapping[int, Ties]) -> dict[int, int]:
     In the sets, a key stands for itself, and -n for message n as for conversation n: it holds that message if it is there.
     """
     keys = {key for ties in moved.values() for key in ties.keys}
-    known: dict[int, int] = dict(iter(statements.gather(tx, _known, keys=list(keys)))) if keys else {}
+    known = _threads_of(tx, keys)
     sets = thread.Sets()
     for message, ties in moved.items():
         sets.join((-message, *ties.keys))
@@ -109,6 +117,10 @@ def _join(tx: Connection, moved: Mapping[int, Ties]) -> dict[int, int]:
     for into, numbers in merged.items():
         _merge(tx, numbers, into)
     return {message: first[sets.of(-message)] for message in moved}
+
+
+def _threads_of(tx: Connection, keys: Collection[int]) -> dict[int, int]:
+    return dict(iter(statements.gather(tx, _known, keys=list(keys)))) if keys else {}
 
 
 def _known(conn: Connection) -> Select[Any]:
@@ -134,7 +146,6 @@ def _take_out(tx: Connection, changed: Mapping[int, int], links: Mapping[int, tu
     """
     t = messages.c
     tx.execute(update(messages).where(statements.among(tx, t.id, list(changed))).values(thread_id=None))
-    tx.execute(delete(thread_links).where(statements.among(tx, thread_links.c.message, list(changed))))
     threads = sorted(set(changed.values()))
     among = statements.among(tx, t.thread_id, threads)
     stayed: dict[int, int] = dict(iter(tx.execute(select(t.id, t.thread_id).where(among))))
@@ -164,10 +175,9 @@ def _take_out(tx: Connection, changed: Mapping[int, int], links: Mapping[int, tu
 # --- subjects -------------------------------------------------------------------------------------------------------------
 
 
-def _file_subjects(tx: Connection, ties: Mapping[int, Ties], placed: Mapping[int, int]) -> None:
+def _file_subjects(tx: Connection, ties: Mapping[int, Ties]) -> None:
     t = thread_subjects
-    if placed:
-        tx.execute(delete(t).where(statements.among(tx, t.c.message, list(placed))))
+    tx.execute(delete(t).where(statements.among(tx, t.c.message, list(ties))))
     rows = [
         {"message": message, "key": one.subject, "asks": int(one.asks)}
         for message, one in ties.items()

@@ -152,6 +152,14 @@ CREATE TABLE keys (
   CONSTRAINT pk_keys PRIMARY KEY (name)
 );
 
+CREATE TABLE works (
+  name TEXT NOT NULL,
+  parser_version BIGINT DEFAULT 0 NOT NULL,
+  done BIGINT DEFAULT 0 NOT NULL,
+  started_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  CONSTRAINT pk_works PRIMARY KEY (name)
+);
+
 CREATE TABLE held_messages (
   hold BIGINT NOT NULL,
   message BIGINT NOT NULL,

@@ -153,6 +153,14 @@ CREATE TABLE keys (
   CONSTRAINT pk_keys PRIMARY KEY (name)
 ) STRICT;
 
+CREATE TABLE works (
+  name TEXT NOT NULL,
+  parser_version INTEGER DEFAULT 0 NOT NULL,
+  done INTEGER DEFAULT 0 NOT NULL,
+  started_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
+  CONSTRAINT pk_works PRIMARY KEY (name)
+) STRICT;
+
 CREATE TABLE held_messages (
   hold INTEGER NOT NULL,
   message INTEGER NOT NULL,

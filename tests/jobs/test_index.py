@@ -1,6 +1,7 @@
 """The indexer: columns for what is archived, never in its way, and made anew on demand."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from daemon.mail import parse
 from daemon.store import archive, sources
 from daemon.store.database import Database
 from daemon.wire.spool import Spool
+from tests import corpus
 from tests.doubles import house
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -114,7 +116,7 @@ def test_a_large_message_that_is_pruned_while_it_is_read_is_left_out(
 
     stop = threading.Event()
     monkeypatch.setattr(sources, "part_octets", pruned)
-    assert index.Indexed(messages=0, with_defects=0) == run(database, stop)
+    assert index.Indexed(messages=0, with_defects=0, is_complete=False) == run(database, stop)
 
 
 def test_no_transaction_is_open_while_a_message_is_parsed(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
@@ -157,6 +159,129 @@ def test_reindex_makes_all_columns_anew(database: Database) -> None:
     assert [] == rows(database, "SELECT id FROM messages WHERE subject = 'spoilt' OR body_text = 'spoilt'")
     with database.reading() as conn:
         assert len(parse.parse(SAMPLE[6]).attachments) == len(archive.attachments(conn, ids[6]))
+
+
+DERIVED = (
+    "SELECT * FROM messages ORDER BY id",
+    "SELECT * FROM addresses ORDER BY message, role, position",
+    "SELECT * FROM attachments ORDER BY id",
+    "SELECT * FROM thread_keys ORDER BY key",
+    "SELECT * FROM thread_links ORDER BY message, position",
+    "SELECT * FROM thread_subjects ORDER BY message",
+    "SELECT * FROM thread_aliases ORDER BY alias",
+    "SELECT * FROM works",
+)
+ALL_SHAPES = [letter.octets for letter in corpus.letters(len(corpus.SHAPES))]
+
+
+def derived(database: Database) -> list[list[tuple[object, ...]]]:
+    return [rows(database, query) for query in DERIVED]
+
+
+def rebuilt(
+    database: Database,
+    stop: threading.Event | None = None,
+    report: Callable[[int, int], None] | None = None,
+    limit: int = 7,
+) -> index.Indexed:
+    return index.reindex(
+        database,
+        now=lambda: NOW,
+        stop=stop or threading.Event(),
+        progress=lambda: None,
+        report=report,
+        limit_per_tx=limit,
+    )
+
+
+def searches_soundly(database: Database) -> None:
+    if database.kind == "sqlite":
+        with database.transaction() as tx:
+            tx.exec_driver_sql("INSERT INTO messages_fts(messages_fts, rank) VALUES ('integrity-check', 1)")
+
+
+def test_two_runs_leave_equal_rows_whatever_was_spoilt_between_them(database: Database) -> None:
+    fill(database, SAMPLE + ALL_SHAPES)
+    run(database)
+    expected = derived(database)
+    rebuilt(database)
+    assert expected == derived(database)
+    with database.transaction() as tx:
+        tx.execute(text("UPDATE messages SET subject = 'spoilt', thread_id = 1 WHERE id % 2 = 0"))
+        tx.execute(text("UPDATE messages SET thread_id = NULL WHERE id % 5 = 0"))
+        tx.execute(text("DELETE FROM addresses WHERE message % 3 = 0"))
+    rebuilt(database)
+    assert expected == derived(database)
+    searches_soundly(database)
+
+
+def test_another_parser_that_reads_the_same_changes_its_version_alone(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, SAMPLE)
+    run(database)
+    expected = derived(database)
+    monkeypatch.setattr(parse, "PARSER_VERSION", parse.PARSER_VERSION + 1)
+    run(database)
+    with database.transaction() as tx:
+        tx.execute(text(f"UPDATE messages SET parser_version = {parse.PARSER_VERSION - 1}"))
+    assert expected == derived(database)
+    searches_soundly(database)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_a_killed_reindex_goes_on_where_it_was(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(database, SAMPLE)
+    run(database)
+    original, parsed = parse.parse, list[object]()
+
+    def counted(raw: bytes) -> object:
+        parsed.append(raw)
+        if 5 == len(parsed):
+            raise Killed
+        return original(raw)
+
+    monkeypatch.setattr("daemon.mail.parse.parse", counted)
+    with pytest.raises(Killed):
+        rebuilt(database, limit=2)
+    assert [(4,)] == rows(database, "SELECT done FROM works")
+    told: list[tuple[int, int]] = []
+    assert len(SAMPLE) - 4 == rebuilt(database, report=lambda *one: told.append(one)).messages
+    assert [(4, len(SAMPLE)), (len(SAMPLE), len(SAMPLE))] == [told[0], told[-1]]
+    assert [] == rows(database, "SELECT * FROM works")
+    assert len(SAMPLE) == rebuilt(database).messages
+
+
+def test_a_stopped_reindex_says_so_and_another_parser_begins_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database, SAMPLE)
+    run(database)
+    stop = threading.Event()
+    assert not rebuilt(database, stop, report=lambda done, _total: stop.set() if done else None, limit=3).is_complete
+    monkeypatch.setattr(parse, "PARSER_VERSION", parse.PARSER_VERSION + 1)
+    assert index.Indexed(messages=len(SAMPLE), with_defects=2) == rebuilt(database)
+
+
+def test_a_reindex_and_the_daemons_index_at_once_leave_what_each_would(database: Database) -> None:
+    fill(database, SAMPLE + ALL_SHAPES)
+    others = [threading.Thread(target=run, args=(database,), kwargs={"limit_per_tx": 3}) for _ in range(2)]
+    for one in others:
+        one.start()
+    rebuilt(database, limit=5)
+    for one in others:
+        one.join()
+    found = derived(database)
+    rebuilt(database)
+    assert found == derived(database)
+    assert [(len(SAMPLE + ALL_SHAPES), 0)] == rows(
+        database,
+        "SELECT count(*), sum(CASE WHEN thread_id IS NULL THEN 1 ELSE 0 END) FROM messages WHERE parser_version > 0",
+    )
+    searches_soundly(database)
 
 
 @pytest.fixture
