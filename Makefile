@@ -67,7 +67,7 @@ soak: $(STAMP)  ## two weeks of a house in ten minutes, everything failing at ti
 
 # One resolution for every supported Python. The file holds names, versions and hashes: no address, no path.
 constraints:  ## pin the newest releases that pyproject.toml allows (needs uv)
-	@printf 'hatchling\neditables\n' | $(UV) pip compile pyproject.toml - --group dev --extra postgres --extra proxy --extra keyring --extra dkim --extra attachments --universal \
+	@printf 'hatchling\neditables\n' | $(UV) pip compile pyproject.toml - --group dev --extra postgres --extra proxy --extra keyring --extra dkim --extra attachments --extra metrics --universal \
 	    --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate --quiet --output-file constraints.txt
 
 clean:  ## remove .venv and everything that tools left behind

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from daemon import errors, service, trace
+from daemon import errors, monitor, service, trace
 from daemon.jobs import bringing, drain, extract, index, match, poll, routing, standstill, sweep, visit
 from daemon.jobs import check as checking
 from daemon.jobs.belongings import Broken
@@ -293,7 +293,12 @@ def serve(
         settle()
         schedule.start()
         trace.ready()
-        Keeper(settings, context, schedule, notifier, signals, reread).keep()
+        keeper = Keeper(settings, context, schedule, notifier, signals, reread)
+        house = monitor.House(
+            database=database, version=version(), now=context.clock, stuck=keeper.stuck, troubles=keeper.troubles
+        )
+        with monitor.monitored(house, settings.listen, settings.ping_url):
+            keeper.keep()
         notifier.stopping(GRACE_SECONDS)
         clean = schedule.stop(GRACE_SECONDS)
         context.connections.close_idle(float("inf"))

@@ -49,6 +49,7 @@ class Keeper:
         self._settings, self._context, self._schedule = settings, context, schedule
         self._notifier, self._signals, self._reread = notifier, signals, reread
         self._refused = ""
+        self._stuck: list[str] = []
         self._restart_for: list[str] = []
 
     def keep(self) -> None:
@@ -59,12 +60,20 @@ class Keeper:
         while not self._signals.wait(interval):
             if self._signals.wants_reload():
                 self._reload()
-            stuck = self._schedule.stuck()
+            stuck = self._stuck = self._schedule.stuck()
             if not stuck:
                 self._notifier.alive()
             if self._context.monotonic() - told_at >= STATUS_SECONDS:
                 told_at = self._context.monotonic()
                 self._notifier.status(self._line(stuck))
+
+    def stuck(self) -> list[str]:
+        """Name what did not get on at the last look."""
+        return self._stuck
+
+    def troubles(self) -> list[str]:
+        """Say what the database had against the last run of any job."""
+        return [str(one) for one in self._schedule.troubles()]
 
     # --- the status line --------------------------------------------------------------------------------------------
 
@@ -113,8 +122,11 @@ class Keeper:
         removed = [name for name in before if name not in now]
         for name in changed + removed:
             context.connections.close_idle(float("inf"), account=name)
-        self._restart_for = [] if settings.database_url == self._settings.database_url else ["POSTROOM_DATABASE_URL"]
-        self._settings = replace(settings, database_url=self._settings.database_url)
+        fixed = ("database_url", "listen", "ping_url")
+        self._restart_for = [
+            f"POSTROOM_{name.upper()}" for name in fixed if getattr(settings, name) != getattr(self._settings, name)
+        ]
+        self._settings = replace(settings, **{name: getattr(self._settings, name) for name in fixed})
         self._context = context
         trace.reloaded(
             added=[name for name in now if name not in before],

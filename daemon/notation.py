@@ -4,6 +4,7 @@ Pure: text in, value out. Anything else is ValueError, whose message says what i
 there is nothing to add to "that is not one"). What the value should look like is said by the caller, who knows its name.
 """
 
+import ipaddress
 import re
 import shlex
 from collections.abc import Iterable, Sequence
@@ -234,6 +235,31 @@ def database_url(text: str) -> str:
         raise ValueError("a path follows three slashes, an absolute one four")
     if rest in ("/", "/:memory:"):
         raise ValueError("an archive needs a file")
+    return text
+
+
+def listen(text: str) -> tuple[str, int] | Path:
+    """Return where to listen: a loopback address and a port, or an absolute path for a unix socket."""
+    if text.startswith("/"):
+        return Path(text)
+    name, colon, port = text.rpartition(":")
+    bare = name.removeprefix("[").removesuffix("]")
+    if not colon or not bare:
+        raise ValueError("a path begins with /, and an address ends with :PORT")
+    try:
+        is_loopback = ipaddress.ip_address(bare).is_loopback
+    except ValueError as error:
+        raise ValueError("an address in numbers is needed") from error
+    if not is_loopback:
+        raise ValueError("nobody logs in there: let a proxy on this machine ask")
+    return bare, whole(port, 1, 65535)
+
+
+def ping_url(text: str) -> str:
+    """Return an address to ask for."""
+    scheme, _, rest = text.partition("://")
+    if scheme not in {"http", "https"} or not rest.strip("/") or re.search(r"\s", text):
+        raise ValueError("")
     return text
 
 

@@ -42,6 +42,8 @@ class Settings:
     trace: str = "failures"
     retry: Backoff = DEFAULT_RETRY
     keep_polls: timedelta = DEFAULT_KEEP_POLLS
+    listen: tuple[str, int] | Path | None = None
+    ping_url: str | None = field(default=None, repr=False)  # holds a secret
     accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
     notify_socket: str | None = None
     watchdog_seconds: float | None = None
@@ -70,6 +72,8 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".
         trace=reader.take(variables.PREFIX, variables.TRACE) or default.trace,
         retry=reader.take(variables.PREFIX, variables.RETRY) or default.retry,
         keep_polls=reader.take(variables.PREFIX, variables.KEEP_POLLS) or default.keep_polls,
+        listen=reader.take(variables.PREFIX, variables.LISTEN),
+        ping_url=reader.take(variables.PREFIX, variables.PING_URL),
         accounts=MappingProxyType({name: _account(reader, name, written) for name, written in sorted(names.items())}),
         notify_socket=environment.get("NOTIFY_SOCKET") or None,
         watchdog_seconds=int(usec) / 1e6 if usec.isdigit() and is_ours else None,

@@ -114,6 +114,11 @@ def reload_refused(*, error: errors.PostroomError) -> None:
     _log.error("settings not reloaded", error=error)
 
 
+def ping_failed(*, reason: object) -> None:
+    """Say that the dead man's switch could not be told that all is well."""
+    _log.warning("ping failed", reason=str(reason))
+
+
 def start_postponed(*, error: errors.PostroomError, seconds: float) -> None:
     """Report a database that does not answer yet; the start is tried again."""
     _log.warning("start postponed", error=error, seconds=seconds)

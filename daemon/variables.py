@@ -87,8 +87,19 @@ LOG_FORMAT: Final = _words("LOG_FORMAT", "console", "json")
 LOG_LEVEL: Final = _words("LOG_LEVEL", "debug", "info", "warning", "error")
 TRACE: Final = _words("TRACE", "off", "failures", "all")
 RETRY: Final = Variable("RETRY", "the first and the longest wait, like 1m..4h", notation.backoff)
+LISTEN: Final = Variable("LISTEN", "a loopback address with a port, like 127.0.0.1:9465, or a path", notation.listen)
+PING_URL: Final = Variable("PING_URL", "an http:// or https:// address", notation.ping_url, is_secret=True)
 KEEP_POLLS: Final = Variable("KEEP_POLLS", "how long, like 90d", notation.wait)
-HOUSE: Final[tuple[Variable[Any], ...]] = (DATABASE_URL, LOG_FORMAT, LOG_LEVEL, TRACE, RETRY, KEEP_POLLS)
+HOUSE: Final[tuple[Variable[Any], ...]] = (
+    DATABASE_URL,
+    LOG_FORMAT,
+    LOG_LEVEL,
+    TRACE,
+    RETRY,
+    KEEP_POLLS,
+    LISTEN,
+    PING_URL,
+)
 
 ADDRESS: Final = Variable("ADDRESS", "a mail address, like anna@example.org", notation.address)
 HOST: Final = Variable("HOST", "a host name or an IP address, like pop.example.org", notation.host)

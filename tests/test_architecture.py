@@ -21,10 +21,12 @@ ARROWS: Final[dict[str, set[str]]] = {
     "__main__": {"cli"},
     "cli": {"app", "demo", "settings", "variables", "notation", "jobs", "store", "trace", *NOUNS},
     "demo": {"app", "settings", "store", "trace", "errors", "mail"},  # never pop3 or smtp: they are independent peers
-    "app": {"keeper", "schedule", "service", "signals", "settings", "jobs", "store", "trace", *NOUNS},
+    "app": {"keeper", "monitor", "schedule", "service", "signals", "settings", "jobs", "store", "trace", *NOUNS},
     "schedule": {"hands", "jobs", "store", "trace", *NOUNS},
     "hands": {"jobs", "trace", "errors"},
     "keeper": {"schedule", "service", "settings", "signals", "jobs", "store", "trace", *NOUNS},
+    "monitor": {"metrics", "store", "trace", "errors"},
+    "metrics": {"store", "errors"},
     "signals": {"trace", "errors"},
     "service": {"errors"},
     "jobs": {"pop3", "smtp", "store", "documents", "trace", *NOUNS},
@@ -62,6 +64,8 @@ SOLE_IMPORTERS: Final = {
     "python_socks": {"wire"},
     "keyring": {"wire"},
     "dkim": {"mail"},
+    "prometheus_client": {"metrics"},
+    "http": {"monitor", "demo"},
     "logging": {"trace"},  # for what APScheduler and others say
     "smtplib": set(),
     "poplib": set(),

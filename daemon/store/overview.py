@@ -9,7 +9,7 @@ from sqlalchemy import Connection, case, func, literal_column, select
 
 from daemon.store import holds
 from daemon.store import outbox as rows
-from daemon.store.schema import OUTBOX_STATUSES, accounts, messages, outbox, outbox_attempts, relays
+from daemon.store.schema import OUTBOX_STATUSES, accounts, messages, outbox, outbox_attempts, polls, relays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +133,15 @@ def _last_attempt_at(conn: Connection) -> datetime | None:
     t = outbox_attempts.c
     found: datetime | None = conn.execute(select(t.started_at).order_by(t.id.desc()).limit(1)).scalar()
     return found
+
+
+def totals(conn: Connection) -> dict[str, int]:
+    """Count what ever was, what is deleted too: ids are given upwards, and never twice."""
+    tables = {"messages": messages, "outbox_rows_inserted": outbox, "visits": polls, "attempts": outbox_attempts}
+    return {
+        what: int(conn.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one())
+        for what, table in tables.items()
+    }
 
 
 def line(conn: Connection, now: datetime, names: Collection[str]) -> str:

@@ -304,6 +304,17 @@ def test_systemd_s_variables_are_read() -> None:
     assert load({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}).watchdog_seconds is None
 
 
+def test_where_to_listen_and_whom_to_ping_is_read() -> None:
+    for text, expected in (
+        ("127.0.0.1:9465", ("127.0.0.1", 9465)),
+        ("[::1]:80", ("::1", 80)),
+        ("/run/x", Path("/run/x")),
+    ):
+        assert expected == load({"POSTROOM_LISTEN": text}).listen
+    loaded = load({"POSTROOM_PING_URL": "https://hc.example/s3cr3t"})
+    assert ("https://hc.example/s3cr3t", False) == (loaded.ping_url, "s3cr3t" in repr(loaded))
+
+
 def test_no_secret_is_shown() -> None:
     loaded = load(POP3_ONLY | {"POSTROOM_DATABASE_URL": f"postgresql://a:{PASSWORD}@h/n"})
     assert PASSWORD not in repr(loaded) + str(loaded.accounts)
@@ -321,6 +332,19 @@ WORK = "POSTROOM_ACCOUNTS__WORK__"
             "POSTROOM_TRACE takes off, failures or all, not 'failure' (did you mean failures?)",
             {"POSTROOM_TRACE": "failure"},
         ),
+        (
+            "POSTROOM_LISTEN takes a loopback address with a port, like 127.0.0.1:9465, or a path, not '0.0.0.0:9465' (nobody logs in there: let a proxy on this machine ask)",
+            {"POSTROOM_LISTEN": "0.0.0.0:9465"},
+        ),
+        (
+            "POSTROOM_LISTEN takes a loopback address with a port, like 127.0.0.1:9465, or a path, not 'localhost:9465' (an address in numbers is needed)",
+            {"POSTROOM_LISTEN": "localhost:9465"},
+        ),
+        (
+            "POSTROOM_LISTEN takes a loopback address with a port, like 127.0.0.1:9465, or a path, not '9465' (a path begins with /, and an address ends with :PORT)",
+            {"POSTROOM_LISTEN": "9465"},
+        ),
+        ("POSTROOM_PING_URL takes an http:// or https:// address", {"POSTROOM_PING_URL": "ftp://ping.example/s3cr3t"}),
         ("POSTROOM_LOG_FORMAT takes console or json, not 'xml'", {"POSTROOM_LOG_FORMAT": "xml"}),
         (
             "POSTROOM_RETRY takes the first and the longest wait, like 1m..4h, not '4h..1m' (the first wait is longer than the longest one)",
