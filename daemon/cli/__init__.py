@@ -35,6 +35,7 @@ VERBS: Final = {
         "import",
         "hold",
         "db",
+        "completion",
         "demo",
     )
 }

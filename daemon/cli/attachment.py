@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon import errors
-from daemon.cli import house, output
+from daemon.cli import completion, house, output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ LONGEST_NAME = 200  # octets of a file name; most file systems allow 255, and a 
 
 
 @click.command()
-@click.argument("message", metavar="ID", type=click.IntRange(1))
+@click.argument("message", metavar="ID", type=click.IntRange(1), shell_complete=completion.messages)
 @click.argument("parts", metavar="[PART]...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Write all attachments.")
 @click.option("-o", "--output", "destination", metavar="PATH", help="The file or directory to write to; - is stdout.")

@@ -3,11 +3,11 @@
 import click
 
 from daemon import errors
-from daemon.cli import house, output
+from daemon.cli import completion, house, output
 
 
 @click.command()
-@click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+@click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...", shell_complete=completion.accounts)
 @output.json_option
 @click.pass_context
 def check(ctx: click.Context, accounts: tuple[str, ...], as_json: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from daemon import errors
-from daemon.cli import house, output
+from daemon.cli import completion, house, output
 from daemon.cli.backup import backup, compact, restore
 from daemon.cli.prune import prune
 
@@ -48,7 +48,7 @@ def upgrade(backup: Path | None) -> None:
 
 
 @db.command()
-@click.option("--account", metavar="NAME", help="Only messages of this account.")
+@click.option("--account", metavar="NAME", help="Only messages of this account.", shell_complete=completion.accounts)
 @output.json_option
 @click.pass_context
 def verify(ctx: click.Context, account: str | None, as_json: bool) -> None:

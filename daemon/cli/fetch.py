@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon import errors
-from daemon.cli import house, output
+from daemon.cli import completion, house, output
 
 if TYPE_CHECKING:
     from daemon.jobs.visit import Result
 
 
 @click.command()
-@click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+@click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...", shell_complete=completion.accounts)
 @click.option("--uidl", "uidls", metavar="UIDL", multiple=True, help="Only this message, whole; again for more.")
 @click.option("--mark-seen", is_flag=True, help="Fetch nothing: mark what the maildrop holds as seen.")
 @output.json_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daemon import errors
-from daemon.cli import house, output
+from daemon.cli import completion, house, output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,13 @@ BROKEN_SHOWN = 20  # each on a line of its own; the rest is counted
 
 
 @click.command("import")
-@click.option("--account", "name", metavar="NAME", help="In whose name; not needed if there is one, or for JSON lines.")
+@click.option(
+    "--account",
+    "name",
+    metavar="NAME",
+    help="In whose name; not needed if there is one, or for JSON lines.",
+    shell_complete=completion.accounts,
+)
 @click.option(
     "--format",
     "format_",

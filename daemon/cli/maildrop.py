@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from daemon.cli import house, output
+from daemon.cli import completion, house, output
 
 if TYPE_CHECKING:
     from daemon.jobs.context import Context
@@ -34,7 +34,7 @@ def _surroundings(name: str) -> Iterator[tuple[Account, Context]]:
 
 
 @maildrop.command("list")
-@click.argument("account")
+@click.argument("account", shell_complete=completion.accounts)
 @output.json_option
 def list_(account: str, as_json: bool) -> None:
     """List what the server holds now."""
@@ -55,7 +55,7 @@ def list_(account: str, as_json: bool) -> None:
 
 
 @maildrop.command()
-@click.argument("account")
+@click.argument("account", shell_complete=completion.accounts)
 @click.argument("message")
 @click.option("--lines", type=click.IntRange(0), default=10, show_default=True, help="Lines of the body.")
 def top(account: str, message: str, lines: int) -> None:
@@ -68,7 +68,7 @@ def top(account: str, message: str, lines: int) -> None:
 
 
 @maildrop.command()
-@click.argument("account")
+@click.argument("account", shell_complete=completion.accounts)
 @click.argument("message")
 def show(account: str, message: str) -> None:
     """Write a whole message, without archiving it (RETR)."""
@@ -80,7 +80,7 @@ def show(account: str, message: str) -> None:
 
 
 @maildrop.command()
-@click.argument("account")
+@click.argument("account", shell_complete=completion.accounts)
 @click.argument("uidls", metavar="UIDL...", nargs=-1, required=True)
 def delete(account: str, uidls: tuple[str, ...]) -> None:
     """Delete messages by UIDL, all or none, archived or not.
@@ -95,7 +95,7 @@ def delete(account: str, uidls: tuple[str, ...]) -> None:
 
 
 @maildrop.command()
-@click.argument("account")
+@click.argument("account", shell_complete=completion.accounts)
 def accept(account: str) -> None:
     """End a hold: the next visit fetches all that is there.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daemon import errors
-from daemon.cli import house, output, rows
+from daemon.cli import completion, house, output, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="A complete message instead; - is stdin.",
 )
 @click.option("--forward", type=click.IntRange(1), metavar="ID", help="An archived message instead, as it came.")
-@click.option("--account", metavar="NAME", help="Send through this account.  [default: by sender]")
+@click.option(
+    "--account",
+    metavar="NAME",
+    help="Send through this account.  [default: by sender]",
+    shell_complete=completion.accounts,
+)
 @click.option("--sender", metavar="ADDRESS", help="From.  [default: the account's address]")
 @click.option("--reply-to", metavar="ADDRESSES")
 @click.option(

@@ -22,6 +22,7 @@ UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 COLUMN_GAP: Final = 3  # what rich puts between two columns
 MIN_WIDE: Final = 24  # the wide column gives way down to this, then the other texts begin to
 MIN_TEXT: Final = 8
+CONTEXT: Final = 60  # characters shown of a query on either side of what is wrong with it
 # Characters that turn the reading direction: they make a name read as another one.
 TURNING: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -142,12 +143,13 @@ def print_table(
     right: Sequence[str] = (),
     whole: Sequence[str] = (),
     wide: str = "",
+    bold: Mapping[str, Sequence[Sequence[tuple[int, int]]]] | None = None,
     none: str = "",
 ) -> None:
     """Print rows of text.
 
     right: columns of numbers.  whole: columns that are never cut, as numbers never are.  wide: the one that is cut first.
-    none: said to a person in place of an empty table.
+    bold: of columns, what stands out in each row on a terminal, in characters.  none: said to a person in place of an empty table.
     """
     safe = [[plain(cell) for cell in row] for row in rows]
     if not is_terminal():
@@ -170,8 +172,12 @@ def print_table(
     for column, width in zip(columns, widths, strict=True):
         justify: Literal["left", "right"] = "right" if column in right else "left"
         table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
-    for row in safe:
-        table.add_row(*[Text(cell) for cell in row])
+    for number, row in enumerate(safe):
+        texts = [Text(cell) for cell in row]
+        for column, marks in (bold or {}).items():
+            for start, end in marks[number]:
+                texts[columns.index(column)].stylize("bold", start, end)
+        table.add_row(*texts)
     console.print(table)
 
 
@@ -201,6 +207,20 @@ def complain(error: errors.PostroomError, subject: str = "") -> None:
     for line in lines:
         before = f"{subject}: " if subject and subject not in line else ""
         click.echo(f"postroom: {before}{line}", err=True)
+    if isinstance(error, errors.QueryInvalid) and error.query:
+        for line in _pointed(error.query, error.at):
+            click.echo(line, err=True)
+
+
+def _pointed(text: str, at: int) -> tuple[str, str]:
+    """Give a text, or what of it is around a place, and a line with a caret under that place."""
+    first = max(0, at - CONTEXT)
+    shown = "".join("\ufffd" if _is_control(one) else one for one in text[first : at + CONTEXT])
+    before = shown[: at - first]
+    columns = sum(
+        0 if unicodedata.combining(one) else 1 + (unicodedata.east_asian_width(one) in "WF") for one in before
+    )
+    return f"  {shown}", f"  {' ' * columns}{styled('^', fg='red', bold=True)}"
 
 
 # --- progress -------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from daemon.cli import house, output
+from daemon.cli import completion, house, output
 
 
 def _age(_ctx: click.Context, option: click.Parameter, text: str) -> timedelta:
@@ -21,7 +21,7 @@ def _age(_ctx: click.Context, option: click.Parameter, text: str) -> timedelta:
 
 @click.command()
 @click.option("--older-than", required=True, callback=_age, metavar="AGE", help="Archived longer ago than this: 365d.")
-@click.option("--account", metavar="NAME", help="Only messages of this account.")
+@click.option("--account", metavar="NAME", help="Only messages of this account.", shell_complete=completion.accounts)
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted (so it is without --yes).")
 @click.option("--yes", is_flag=True, help="Delete.")
 @click.argument("query", nargs=-1)

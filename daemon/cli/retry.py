@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import click
 
-from daemon.cli import house
+from daemon.cli import completion, house
 
 
 @click.command()
-@click.argument("accounts", nargs=-1, required=True, metavar="ACCOUNT...")
+@click.argument("accounts", nargs=-1, required=True, metavar="ACCOUNT...", shell_complete=completion.accounts)
 def retry(accounts: tuple[str, ...]) -> None:
     """Try accounts again at once: end what stopped or delays them.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from daemon.cli import house, output
+from daemon.cli import completion, house, output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ PURGE_ROWS: Final = 200  # a transaction: others that write wait no longer than 
 
 @click.command("list")
 @click.option("--status", type=click.Choice(STATUSES), help="Only rows of this status.")
-@click.option("--account", metavar="NAME", help="Only rows of this account.")
+@click.option("--account", metavar="NAME", help="Only rows of this account.", shell_complete=completion.accounts)
 @click.option("--to", metavar="ADDRESS", help="Only rows that name this recipient.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most this many.")
 @output.json_option

@@ -2,40 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from daemon import errors
-from daemon.cli import house, output
+from daemon.cli import completion, house, output, reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+_HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
+# A sender's page tells him who reads it, and when, by the pictures that it loads; those that it carries itself are shown.
+_SEALED: Final = (
+    b'<!DOCTYPE html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy"'
+    b" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
+)
+
 
 @click.command()
-@click.argument("message", metavar="ID", type=click.IntRange(1))
+@click.argument("message", metavar="ID", type=click.IntRange(1), shell_complete=completion.messages)
 @click.option("--raw", is_flag=True, help="Write the message's octets as archived.")
-@click.option("--html", is_flag=True, help="Write its HTML text.")
+@click.option("--headers", is_flag=True, help="Show its header section as it came.")
+@click.option("--html", metavar="[FILE]", is_flag=False, flag_value="-", help="Write its HTML text, to a new FILE.")
 @output.json_option
-def show(message: int, raw: bool, html: bool, as_json: bool) -> None:
+def show(message: int, raw: bool, headers: bool, html: str | None, as_json: bool) -> None:
     """Show one archived message, its text and attachments.
 
-    ID is the number that `search` shows.
+    ID is the number that `search` shows; say it before --html. A FILE can be opened in a browser: it loads nothing from
+    elsewhere, and runs nothing.
     """
     from daemon.store import archive, holds, sources
 
-    if raw + html + as_json > 1:
-        raise click.UsageError("Say one of --raw, --html and --json.")
+    if raw + headers + (html is not None) + as_json > 1:
+        raise click.UsageError("Say one of --raw, --headers, --html and --json.")
     with house.archive() as database, database.reading() as conn:
         found = archive.get(conn, message)
         if raw:
             for part in sources.parts(conn, message):
                 click.echo(part, nl=False)
             return
-        if html:
-            _write_html(sources.whole(conn, message), message)
+        if headers:
+            head = sources.part(conn, message, 0)
+            reading.show(
+                output.plain(_HEADER_END.split(head, maxsplit=1)[0].decode("utf-8", "replace"), keep_lines=True).split(
+                    "\n"
+                )
+            )
+            return
+        if html is not None:
+            _write_html(sources.whole(conn, message), message, html)
             return
         attached, held = archive.attachments(conn, message), holds.on(conn, message)
     if as_json:
@@ -47,13 +66,18 @@ def show(message: int, raw: bool, html: bool, as_json: bool) -> None:
     _print(found, attached, held)
 
 
-def _write_html(source: bytes, message: int) -> None:
+def _write_html(source: bytes, message: int, destination: str) -> None:
     from daemon.mail import parse
 
     text = parse.html(source)
     if text is None:
         raise errors.NotFound(f"message {message} has no HTML text; `postroom show {message}` shows what it has")
-    click.echo(text.encode("utf-8", "replace"), nl=False)
+    octets = text.encode("utf-8", "replace")
+    if destination == "-":
+        click.echo(octets, nl=False)
+        return
+    with Path(destination).open("xb") as file:
+        file.write(_SEALED + octets)
 
 
 def _print(found: Any, attached: Sequence[Any], held: Sequence[Any]) -> None:
@@ -80,14 +104,12 @@ def _print(found: Any, attached: Sequence[Any], held: Sequence[Any]) -> None:
             for one in attached
         ),
     )
-    for name, value in lines:
-        if value:
-            click.echo(f"{output.styled(name + ':', bold=True)} {output.plain(str(value))}")
+    shown = [f"{output.styled(name + ':', bold=True)} {output.plain(str(value))}" for name, value in lines if value]
+    if found.parser_version and found.body_text:
+        shown += ["", *reading.text(found.body_text, found.quoted_ranges, found.signature_ranges)]
+    reading.show(shown)
     if not found.parser_version:
         click.echo("This message is not indexed yet; `postroom db reindex` or the daemon does it.", err=True)
-    elif found.body_text:
-        click.echo()
-        click.echo(output.plain(found.body_text, keep_lines=True).rstrip())
 
 
 def _extent(found: Any) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from daemon.cli import house, output
+from daemon.cli import completion, house, output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,9 @@ DEEPEST_SHOWN: Final = 8  # steps; what stands deeper stands there
 
 @click.command()
 @click.argument("query", nargs=-1, metavar="[QUERY | ID]")
-@click.option("--account", metavar="NAME", help="Only conversations of this account.")
+@click.option(
+    "--account", metavar="NAME", help="Only conversations of this account.", shell_complete=completion.accounts
+)
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Show at most this many.")
 @click.option("--offset", type=click.IntRange(0), default=0, help="Leave out this many first.")
 @output.json_option

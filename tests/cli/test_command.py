@@ -54,6 +54,7 @@ def test_all_verbs_of_the_design_are_there_and_those_to_come_are_not() -> None:
         "export",
         "attachment",
         "import",
+        "completion",
         "demo",
     }
     expected |= {

@@ -1,8 +1,8 @@
 """A query for SQLite's FTS5: as its MATCH expression, and ranked.
 
-FTS5's own bm25 counts in how many messages each word stands, which in a million takes 0.1 s for a common one. It is asked where
-all words are rare; where one is common, what counts is whether a word stands in the subject or in a name. Either way the newest
-CANDIDATES matches are ranked, no more: FTS5 gives these in a millisecond.
+A match ranks by where the words stand: in the subject, in the sender's name or address. FTS5's own bm25 refines that where all words
+are rare: it counts in how many messages each word stands, which in a million takes 0.1 s for a common one. The newest CANDIDATES
+matches are ranked, no more: FTS5 gives these in a millisecond.
 """
 
 from collections import defaultdict
@@ -11,16 +11,17 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from daemon.store.dialect.fulltext import COLUMNS
 from daemon.store.query import ideographs, spelling
 from daemon.store.query.tree import ANYWHERE, And, Node, Not, Or, Words, conjunction, leaves
 
 CANDIDATES: Final = 2000  # matches that are ranked, the newest ones
 COMMON: Final = 5000  # messages that a rare word stands in at most: as many are counted in 2 ms
 RANKED_LEAVES: Final = 4  # words that are looked for in subjects and names
-# Of bm25, in the order of COLUMNS.
-_WEIGHTS: Final = {"subject": 6.0, "from_name": 4.0, "from_address": 4.0, "to_addresses": 1.5, "attachment_names": 3.0}
-_BM25: Final = f"bm25(messages_fts, {', '.join(str(_WEIGHTS.get(column, 1.0)) for column in COLUMNS)})"
+IN_SUBJECT: Final = (
+    6.0  # what a word is worth there, in the name or address of the sender, and the best of bm25 beside that
+)
+IN_NAME: Final = 4.0
+IN_TEXT: Final = 4.0
 _SUBJECT: Final = "{subject}"
 _NAMES: Final = "{from_name from_address}"
 _PLACES: Final = {
@@ -84,8 +85,12 @@ def ranked(conn: Connection, found: Node, candidates: list[int]) -> list[Ranked]
     """Put candidates into order, the best first, of equal ones the newest. found: what `split` gave; candidates: ids that match."""
     if not candidates:
         return []
-    score = _by_bm25 if _are_rare(conn, leaves(found)) else _by_place
-    scores = score(conn, found, min(candidates))
+    scores = _by_place(conn, found, min(candidates))
+    if _are_rare(conn, leaves(found)):
+        by_bm25 = _by_bm25(conn, found, min(candidates))
+        best = max(by_bm25.values()) or 1.0
+        for message, score in by_bm25.items():
+            scores[message] += IN_TEXT * score / best
     return sorted((Ranked(one, scores.get(one, 0.0)) for one in candidates), key=lambda one: (-one.score, -one.id))
 
 
@@ -101,7 +106,7 @@ def _are_rare(conn: Connection, asked: Iterable[Words]) -> bool:
 
 
 def _by_bm25(conn: Connection, found: Node, oldest: int) -> dict[int, float]:
-    query = f"SELECT rowid, -{_BM25} FROM messages_fts WHERE messages_fts MATCH ? AND rowid >= ?"  # noqa: S608 -- constants
+    query = "SELECT rowid, -bm25(messages_fts) FROM messages_fts WHERE messages_fts MATCH ? AND rowid >= ?"
     return dict(iter(conn.exec_driver_sql(query, (expression(found), oldest))))
 
 
@@ -109,7 +114,7 @@ def _by_place(conn: Connection, found: Node, oldest: int) -> dict[int, float]:
     scores = defaultdict[int, float](float)
     query = "SELECT rowid FROM messages_fts WHERE messages_fts MATCH ? AND rowid >= ? ORDER BY rowid DESC LIMIT ?"
     for leaf in [one for one in leaves(found) if one.field == ANYWHERE][:RANKED_LEAVES]:
-        for place, weight in ((_SUBJECT, _WEIGHTS["subject"]), (_NAMES, _WEIGHTS["from_name"])):
+        for place, weight in ((_SUBJECT, IN_SUBJECT), (_NAMES, IN_NAME)):
             asked = f"{expression(found)} AND ({place} : {phrase(leaf)})"
             for message in conn.exec_driver_sql(query, (asked, oldest, CANDIDATES)).scalars():
                 scores[message] += weight
