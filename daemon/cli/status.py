@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.command()
 @output.json_option
 def status(as_json: bool) -> None:
-    """Show what is wrong and what to do about it, then how accounts, archive and outbox stand.
+    """Show what is wrong and what to do, then how it stands.
+
+    Accounts, archive and outbox.
 
     Asks the database alone: no server is spoken to. The exit code is for monitors: 0 all is well, 75 something fails and is
     tried again by itself, 69 something waits for a person.

@@ -114,7 +114,7 @@ def test_status_loads_only_what_a_look_needs(tmp_path: Path, sqlite_url: str) ->
     done = subprocess.run(
         [sys.executable, "-c", code], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.startswith("database  sqlite")
+    assert "\ndatabase  sqlite" in done.stdout
     assert "[]" == done.stderr.strip()
 
 
