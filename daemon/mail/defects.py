@@ -16,6 +16,12 @@ class Defect(StrEnum):
     HEADER_DUPLICATE = "header_duplicate"  # a field twice that may stand once: the first counts
     HEADER_CHARSET_GUESSED = "header_charset_guessed"  # raw 8-bit octets that are not UTF-8
     ENCODED_WORD_BROKEN = "encoded_word_broken"  # RFC 2047 text that can't be decoded as it claims
+    ENCODED_WORD_REPAIRED = (
+        "encoded_word_repaired"  # not as RFC 2047 has it (blanks, no padding, a character cut in two), and read
+    )
+    PARAMETER_REPAIRED = (
+        "parameter_repaired"  # pieces of a file name or the like (RFC 2231) that are out of order or missing
+    )
     FROM_MISSING = "from_missing"
     DATE_MISSING = "date_missing"
     DATE_UNREADABLE = "date_unreadable"
@@ -24,6 +30,7 @@ class Defect(StrEnum):
     MESSAGE_ID_UNREADABLE = "message_id_unreadable"
     REFERENCES_TRUNCATED = "references_truncated"  # more than are read: the nearest relatives count
     ADDRESS_UNREADABLE = "address_unreadable"
+    ADDRESS_REPAIRED = "address_repaired"  # a bracket, a quote or a comment that does not end, or no brackets about it
     ADDRESSES_TRUNCATED = "addresses_truncated"
     CONTENT_TYPE_UNREADABLE = "content_type_unreadable"
     BOUNDARY_MISSING = "boundary_missing"  # a multipart that does not say, or never uses, its boundary
@@ -32,6 +39,7 @@ class Defect(StrEnum):
     TOO_MANY_PARTS = "too_many_parts"
     TRANSFER_ENCODING_UNKNOWN = "transfer_encoding_unknown"
     BASE64_DAMAGED = "base64_damaged"
+    QUOTED_PRINTABLE_DAMAGED = "quoted_printable_damaged"  # an = with neither two digits nor a line end behind it
     FILE_IN_TEXT = "file_in_text"  # uuencode or yEnc: it became an attachment
     FILE_IN_TEXT_DAMAGED = "file_in_text_damaged"  # cut off, or not what its checksum says
     TNEF_DAMAGED = "tnef_damaged"  # winmail.dat: files behind the damage are in the attachment as it is

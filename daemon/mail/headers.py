@@ -157,6 +157,8 @@ def decoded(text: str, notes: Notes) -> str:
     pieces: list[str] = []
     word_charset, word_octets = "", b""
     for literal, declared, octets in _words(text, notes):
+        if word_octets and not literal and declared == word_charset and _ends_within(word_octets, word_charset):
+            notes.add(Defect.ENCODED_WORD_REPAIRED)
         if word_octets and (literal or declared != word_charset):
             pieces.append(charset.decode(word_octets, word_charset, notes, wrong=Defect.ENCODED_WORD_BROKEN))
             word_octets = b""
@@ -164,6 +166,17 @@ def decoded(text: str, notes: Notes) -> str:
         word_charset, word_octets = declared, word_octets + octets
     pieces.append(charset.decode(word_octets, word_charset, notes, wrong=Defect.ENCODED_WORD_BROKEN))
     return "".join(pieces)
+
+
+def _ends_within(octets: bytes, declared: str) -> bool:
+    """Tell whether a word ends within a character (RFC 2047 section 5 forbids it); of UTF-8, which is nearly all there is."""
+    if octets[-1] < 0x80 or declared not in {"utf-8", "utf8"}:
+        return False
+    try:
+        octets.decode()
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data"
+    return False
 
 
 def _words(text: str, notes: Notes) -> Iterator[tuple[str, str, bytes]]:
@@ -189,10 +202,26 @@ def _words(text: str, notes: Notes) -> Iterator[tuple[str, str, bytes]]:
             search = text.find("=?", head.end())
             continue
         literal = text[at:search]
+        if _is_loose(text, head, closing, after_word=after_word and not literal):
+            notes.add(Defect.ENCODED_WORD_REPAIRED)
         yield "" if after_word and not literal.strip() else literal, head[1].lower(), octets
         at, after_word = closing + 2, True
         search = text.find("=?", at)
     yield text[at:], "", b""
+
+
+def _is_loose(text: str, head: re.Match[str], closing: int, *, after_word: bool) -> bool:
+    """Tell whether an encoded-word, from `head` to `?=`, is not as RFC 2047 has it: within a word, with blanks, or in lame base64."""
+    before, behind = text[head.start() - 1 : head.start()], text[closing + 2 : closing + 3]
+    payload = text[head.end() : closing]
+    return (
+        after_word
+        or (before.isalnum() and head.start() > 0)
+        or behind.isalnum()
+        or not payload.isascii()
+        or (head[2] in "bB" and (len(payload) % 4 != 0 or not payload.isprintable()))
+        or " " in payload
+    )
 
 
 def _octets(encoding: str, payload: str) -> bytes | None:

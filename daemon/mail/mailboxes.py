@@ -97,6 +97,7 @@ class _Reader:
                 self._at += 1
             elif letter in closers:
                 if not self._bracketed(letter):
+                    self._notes.add(Defect.ADDRESS_REPAIRED)
                     closers.discard(letter)
             elif letter.isspace() or letter in '"()<>':
                 self._at += 1
@@ -150,6 +151,8 @@ class _Reader:
         self._forget()
         if angle is None and "@" in words:
             words, angle = _bare(words)
+            if words:
+                self._notes.add(Defect.ADDRESS_REPAIRED)
         if angle is None and not words:
             return
         route = None if angle is None else _ROUTE.match(angle)

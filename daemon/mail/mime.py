@@ -34,6 +34,8 @@ _AFTER_DELIMITER: Final = re.compile(rb"(--)?[ \t]*(?:\r?\n|\r?$)")
 _BASE64_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BASE64_BLANKS: Final = b" \t\r\n\x0b\x0c"
 _BASE64_JUNK: Final = bytes(set(range(256)) - set(_BASE64_LETTERS) - {ord("=")})
+_QP_BROKEN: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?(?:\n|\Z))")
+_QP_PADDED: Final = re.compile(rb"=[ \t]++(\r?\n)")  # blanks that were added on the way, RFC 2045 section 6.7 (3)
 _IDENTITY: Final = frozenset({"", "7bit", "8bit", "binary", "none", "7-bit", "8-bit"})
 _UUENCODE: Final = frozenset({"uuencode", "x-uuencode", "uue", "x-uue"})
 _YENC: Final = frozenset({"yenc"})
@@ -95,6 +97,8 @@ def _joined(numbered: dict[int, tuple[bool, str]], notes: Notes) -> str:
     """Join the segments of an RFC 2231 parameter: charset'language'text stands at the head of the first."""
     declared = ""
     octets = b""
+    if list(numbered) != list(range(len(numbered))):
+        notes.add(Defect.PARAMETER_REPAIRED)  # out of order, or one is missing
     for position, (_, (is_encoded, given)) in enumerate(sorted(numbered.items())):
         text = given
         if position == 0 and is_encoded and text.count("'") >= 2:
@@ -286,7 +290,11 @@ def content(part: Part, notes: Notes) -> Iterator[bytes]:
         return
     if part.encoding in {"quoted-printable", "quoted printable", "quotedprintable"}:
         for start, end in _pieces(part, at_line_ends=True):
-            yield binascii.a2b_qp(part.buffer[start:end])
+            piece = part.buffer[start:end]
+            if _QP_BROKEN.search(piece) is not None:
+                notes.add(Defect.QUOTED_PRINTABLE_DAMAGED)
+                piece = _QP_PADDED.sub(rb"=\1", piece)
+            yield binascii.a2b_qp(piece)
         return
     if part.encoding in _UUENCODE or part.encoding in _YENC:
         yield from _posted(part, notes)
@@ -326,7 +334,7 @@ def _pieces(part: Part, *, at_line_ends: bool) -> Iterator[tuple[int, int]]:
 
 def _base64(part: Part, notes: Notes) -> Iterator[bytes]:
     """Decode leniently: what is no base64 is passed over, padding ends it, and may be missing."""
-    rest = b""
+    rest = padding = b""
     for start, end in _pieces(part, at_line_ends=False):
         raw = part.buffer[start:end].translate(None, _BASE64_BLANKS)
         letters = raw.translate(None, _BASE64_JUNK)
@@ -344,4 +352,6 @@ def _base64(part: Part, notes: Notes) -> Iterator[bytes]:
     if len(rest) == 1:
         notes.add(Defect.BASE64_DAMAGED)
     elif rest:
+        if not padding:  # cut off, or forgotten
+            notes.add(Defect.BASE64_DAMAGED)
         yield binascii.a2b_base64(rest + b"=" * (4 - len(rest)))

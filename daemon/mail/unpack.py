@@ -14,7 +14,7 @@ MAX_FILES: Final = 1000  # in the texts of one message
 MAX_DEPTH: Final = 10  # winmail.dat within one another
 
 _TNEF: Final = frozenset({"application/ms-tnef", "application/vnd.ms-tnef"})
-_ENCODED: Final = (b"begin ", b"=ybegin ")
+_ENCODED: Final = b"begin "  # both begin so, yEnc behind `=y`
 
 
 def tree(raw: Octets, notes: Notes) -> mime.Part:
@@ -52,7 +52,7 @@ class _Unpacker:
     def _text(self, part: mime.Part) -> None:
         begin, end = part.start, min(part.end, part.start + MAX_UNPACKED_OCTETS)
         # Quoted-printable writes these as they are; base64 hides them.
-        if part.encoding != "base64" and not any(_begins(part.buffer, mark, begin, end) for mark in _ENCODED):
+        if part.encoding != "base64" and part.buffer.find(_ENCODED, begin, end) < 0:
             return
         whole = self._decoded(part)
         files = posted.find(whole)
@@ -129,7 +129,3 @@ class _Unpacker:
         )
         part.children.append(child)
         return child
-
-
-def _begins(buffer: Octets, mark: bytes, start: int, end: int) -> bool:
-    return buffer.find(b"\n" + mark, start, end) >= 0 or buffer.startswith(mark, start, end)

@@ -6,9 +6,19 @@ from typing import Final
 
 from tests import corpus
 from tests.doubles.dialogue import DIALOGUES, Dialogue, escaped
+from tests.mail import composed
 
 REPORTS: Final = Path(__file__).parents[1] / "mail" / "reports"
 MOST_OCTETS: Final = 4000  # of one seed; long ones make a fuzzer slow, and teach it nothing
+HEAD: Final = b"From: a@b.example\r\nDate: 23.11.2026 12.00\r\nContent-Type: text/plain; format=flowed; delsp=yes\r\n"
+POSTED: Final = (
+    b"\r\nx\r\nbegin 644 a.txt\r\n#86)C\r\n`\r\nend\r\n-- \r\nme\r\n",
+    b"\r\n=ybegin line=128 size=3 name=a.txt\r\n\x8b\x8c\x8d\r\n=yend size=3 crc32=352441c2\r\n",
+    b"\r\nOn 1.1.2026 Bob wrote:\r\n> one \r\n> two\r\n-----Original Message-----\r\nFrom: a\r\nSent: b\r\nTo: c\r\n",
+    b'Content-Type: application/ms-tnef\r\n\r\nx\x9f>"\1\0\2\2\x90\6\0\1\0\0\0\0\0\0\2\x0f\x80\6\0\1\0\0\0x\0\0',
+    b'Content-Type: text/calendar\r\n\r\nBEGIN:VEVENT\r\nDTSTART;TZID="a":20261123T120000Z\r\nATTENDEE;CN=A:mailto:a@b\r\nEND:VEVENT\r\n',
+    b'Content-Type: text/html\r\n\r\n<div class="gmail_quote" style="font-size:0"><a href="http://a.example/">b</a>&#1;</div>',
+)
 CHOICES: Final = (
     b"\0\1\2\3",
     b"\1\x07\x30\x02",
@@ -41,6 +51,8 @@ def seeds(target: str) -> Iterator[bytes]:
         yield from (
             letter.octets for letter in corpus.letters(2 * len(corpus.SHAPES)) if len(letter.octets) < MOST_OCTETS
         )
+        yield from (letter.octets for letter in composed.letters(100))
+        yield from (HEAD + encoded for encoded in POSTED)
         return
     if target == "report":
         yield from (path.read_bytes()[:MOST_OCTETS] for path in sorted(REPORTS.glob("*.eml")))

@@ -12,6 +12,8 @@ from daemon import errors
 from daemon.mail import delivery_status, parse, report
 from daemon.mail.defects import Defect
 from daemon.mail.maildrop import Entry
+from daemon.mail.protection import Protection
+from daemon.mail.source import Source
 from daemon.pop3 import replies
 from daemon.pop3.commands import (
     Auth,
@@ -36,6 +38,7 @@ from daemon.wire.lines import BodyReader
 from daemon.wire.secret import Secret
 
 CHOICES: Final = 4  # octets in front that choose; the rest is input
+CONTROLS: Final = frozenset(map(chr, (*range(9), *range(11, 32), *range(127, 160))))  # but tab and line feed
 CAP_OCTETS: Final = 3000  # of a reply, so that a short input can outgrow it
 
 LOGIN: Final[tuple[Command, ...]] = (User("anna"), Pass(Secret("x")))
@@ -169,7 +172,7 @@ def _body(reader: BodyReader, pieces: list[bytes]) -> tuple[bytes, int, bool]:
 
 
 def mail_parse(data: bytes) -> None:
-    """Every message has columns, and its attachments can be had; the parser's own fault is a bug."""
+    """Every message has columns, its attachments can be had, and it is the same in parts; the parser's own fault is a bug."""
     parsed = parse.parse(data)
     assert str(Defect.PARSER_FAULT) not in parsed.defects
     parse.html(data)
@@ -177,8 +180,15 @@ def mail_parse(data: bytes) -> None:
         content = parse.attachment(data, row.part)
         assert content is not None
         assert row.octets == len(content)
-    assert "\0" not in parsed.body_text
-    assert "\0" not in parsed.subject
+    for text in (parsed.body_text, parsed.subject, parsed.attachment_names, parsed.to_addresses):
+        assert CONTROLS.isdisjoint(text)
+        text.encode()
+    for ranges in (parsed.quoted_ranges, parsed.signature_ranges):
+        places = [place for one in ranges for place in one]
+        assert sorted(places) == places
+        assert not places or places[-1] <= len(parsed.body_text)
+    assert set(parsed.protection) <= set(Protection)
+    assert parsed == parse.parse(Source([1] * len(data), lambda number: data[number : number + 1]))
 
 
 def mail_report(data: bytes) -> None:

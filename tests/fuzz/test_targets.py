@@ -11,6 +11,8 @@ WORDS = [
     b"+OK", b"-ERR", b" ", b"\r\n", b"\n", b"\r", b".", b"..", b"\r\n.\r\n", b"\n.\n", b"1 ", b"2 10", b"0 1", b"99999999999999999999", b"+ ", b"+ eHg=",
     b"[IN-USE]", b"[SYS/TEMP]", b"SASL PLAIN", b"LOGIN-DELAY ", b"\0", b"\xff", b"Content-Type: multipart/mixed; boundary=x\r\n", b"--x\r\n", b"--x--",
     b"From: ", b"<a@b>", b"=?utf-8?q?=C3?=", b"Content-Transfer-Encoding: base64\r\n", b"(", b'"', b",", b":", b";", b"Content-Type: text/html\r\n", b"<p>",
+    b"begin 644 x\r\n", b"=ybegin name=x\r\n", b"> ", b"-- \r\n", b"Date: ", b"23 Nov 2026 ", b"Content-Type: text/calendar\r\n", b"BEGIN:VEVENT\r\n", b"filename*0*=",
+    b'<a href="http://a">', b'<p style="display:none">', b'<b class="gmail_quote">', b"&#1;", b"&#27;", b"Content-Type: application/ms-tnef\r\n", b'x\x9f>"',
 ]  # fmt: skip
 
 

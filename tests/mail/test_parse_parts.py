@@ -104,18 +104,34 @@ def test_file_names_are_read_and_made_harmless(head: str, filename: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("head", "defects"),
+    [
+        ("filename*0*=utf-8''a; filename*1=b", ()),
+        ("filename*1=b; filename*0=a", ("parameter_repaired",)),
+        ("filename*0=a; filename*2=c", ("parameter_repaired",)),
+        ('filename="=?utf-8?q?a?="', ()),  # against RFC 2047, and what most programs write
+        ("filename*=utf-8''%C3", ("charset_wrong",)),
+        ("filename*=x-none''%C3%BC", ("charset_unknown",)),
+    ],
+)
+def test_repairs_of_file_names_are_named(head: str, defects: tuple[str, ...]) -> None:
+    assert defects == parse.parse(with_part(f"Content-Disposition: attachment; {head}")).defects
+
+
+@pytest.mark.parametrize(
     ("encoding", "body", "content", "defects"),
     [
         ("base64", b"aGVsbG8=", b"hello", ()),
         ("BASE64", b"aGVs\r\nbG8=\r\n", b"hello", ()),
-        ("base64", b"aGVsbG8", b"hello", ()),
+        ("base64", b"aGVsbG8", b"hello", ("base64_damaged",)),  # cut off, or its padding forgotten
         ("base64", b"aGVsbG8=\r\ntrailer", b"hello", ("base64_damaged",)),
         ("base64", b"a!GVs\xffbG8=", b"hello", ("base64_damaged",)),
         ("base64", b"aGVsb", b"hel", ("base64_damaged",)),
         ("base64", b"", b"", ()),
         ("base64", b"====", b"", ()),
         ("quoted-printable", b"h=65llo=\r\n you", b"hello you", ()),
-        ("quoted-printable", b"=ZZ =", b"=ZZ ", ()),
+        ("quoted-printable", b"=ZZ =", b"=ZZ ", ("quoted_printable_damaged",)),
+        ("quoted-printable", b"a= \t\r\nb =\r\n", b"ab ", ("quoted_printable_damaged",)),
         ("7bit", b"as\0it\xff is", b"as\0it\xff is", ()),
         ("", b"as it is", b"as it is", ()),
         ("x-strange", b"as it is", b"as it is", ("transfer_encoding_unknown",)),

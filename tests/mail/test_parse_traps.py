@@ -94,16 +94,31 @@ def test_what_the_stdlib_raises_on_is_a_row_with_its_defect(raw: bytes, defect: 
 
 
 SLOW: dict[str, Callable[[], bytes]] = {
-    "multiparts in 2000 multiparts": lambda: b"".join(
-        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(2000)
+    "multiparts in 10,000 multiparts": lambda: b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(10_000)
     ),
-    "messages in 5000 messages": lambda: b"Content-Type: message/rfc822\r\n\r\n" * 5000,
+    "messages in 10,000 messages": lambda: b"Content-Type: message/rfc822\r\n\r\n" * 10_000,
     "400 multiparts and empty lines": lambda: (
         b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(400))
         + b"\n" * 500_000
     ),
     "100,000 fields": lambda: b"".join(b"X%d: y\r\n" % n for n in range(100_000)) + b"\r\n",
-    "5000 addresses": lambda: b"To: " + b", ".join(b"A %d <a%d@b.c>" % (n, n) for n in range(5000)) + b"\r\n\r\n",
+    "50,000 addresses": lambda: b"To: " + b", ".join(b"A %d <a%d@b.c>" % (n, n) for n in range(50_000)) + b"\r\n\r\n",
+    "50,000 odd addresses": lambda: b"To: " + b", ".join(b"(A) a%d @ b.c" % n for n in range(50_000)) + b"\r\n\r\n",
+    "links": lambda: HTML + b"".join(b'<a href="https://b.example/%d">x</a>' % n for n in range(5000)),
+    "open links": lambda: HTML + b'<a href="https://b.example/">x' * 6000,
+    "hidden in hidden": lambda: HTML + b'<p style="display:none">x' * 8000,
+    "tiny in tiny": lambda: HTML + b'<i style="font-size:0">x' * 8000,
+    "quotes in quotes": lambda: HTML + b'<div class="gmail_quote">x' * 7000,
+    "events": lambda: HEAD + b"Content-Type: text/calendar\r\n\r\n" + b"BEGIN:VEVENT\r\nATTENDEE:x\r\n" * 30_000,
+    "calendar parameters": lambda: (
+        HEAD + b"Content-Type: text/calendar\r\n\r\nBEGIN:VEVENT\r\nSUMMARY" + b";A=B" * 200_000
+    ),
+    "flowed": lambda: HEAD + b"Content-Type: text/plain; format=flowed\r\n\r\n" + b"> > \r\n" * 150_000,
+    "open PGP": lambda: HEAD + b"\r\n" + b"-----BEGIN PGP\r\n" * 60_000,
+    "equals signs": lambda: HEAD + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + b"=\t" * 400_000,
+    "split words": lambda: b"Subject: " + b"=?utf-8?q?=C3?= " * 4000 + b"\r\n\r\n",
+    "segments": lambda: b"Content-Type: a/b; " + b"; ".join(b"x*%d=y" % (n % 9999) for n in range(8000)) + b"\r\n\r\n",
     "100,000 parts": lambda: MIXED + b"\n--b\n" * 100_000,
     "near delimiters": lambda: MIXED + b"\n--bX" * 500_000,
     "open <a": lambda: HTML + b"<a " * 70_000,
@@ -136,6 +151,22 @@ SLOW: dict[str, Callable[[], bytes]] = {
     "UTF-7": lambda: HEAD + b"Content-Type: text/plain; charset=utf-7\r\n\r\n" + b"+" * 900_000,
     "quoted-printable": lambda: HEAD + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + b"= " * 1_000_000,
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "defect"),
+    [
+        ("multiparts in 10,000 multiparts", "nested_too_deep"),
+        ("messages in 10,000 messages", "nested_too_deep"),
+        ("100,000 fields", "headers_truncated"),
+        ("50,000 addresses", "addresses_truncated"),
+        ("100,000 parts", "too_many_parts"),
+        ("links", "text_truncated"),
+        ("events", "text_truncated"),
+    ],
+)
+def test_a_message_that_is_capped_says_so(name: str, defect: str) -> None:
+    assert defect in parse.parse(SLOW[name]()).defects
 
 
 @pytest.mark.parametrize("name", SLOW)
