@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from daemon import errors, monitor, service, trace
-from daemon.jobs import bringing, drain, extract, index, match, poll, routing, standstill, sweep, visit
+from daemon.jobs import bringing, drain, extract, index, match, pack, poll, routing, standstill, sweep, visit
 from daemon.jobs import check as checking
 from daemon.jobs.belongings import Broken
 from daemon.jobs.context import Context
@@ -29,6 +29,7 @@ from daemon.signals import Signals
 from daemon.store import accounts, daemons, upgrade
 from daemon.store.database import Database
 from daemon.store.lease import Owner
+from daemon.store.packing import Packer
 
 GRACE_SECONDS: Final = 9.0  # from SIGTERM until sockets are closed; systemd's TimeoutStopSec must be longer
 GARBAGE_THRESHOLD: Final = 50_000  # objects between two looks; a listing of 20,000 messages makes some 100,000
@@ -37,6 +38,7 @@ HEAPS: Final = 2
 RETURNED_OCTETS: Final = 1_048_576  # what is as large goes back to the system when it is freed
 START_AGAIN_SECONDS: Final = 10.0  # between two looks at a database that does not answer yet
 START_PATIENCE_SECONDS: Final = 300.0  # for one of them: a server that is there, and slow
+PACK_SECONDS: Final = 1.0  # of a `fetch`: whoever runs it by cron stores less by and by, and does not wait for it
 
 
 def version() -> str:
@@ -72,6 +74,7 @@ def context_of(settings: Settings, database: Database) -> Context:
         backoff=settings.retry,
         trace_mode=settings.trace,
         keep_polls=settings.keep_polls,
+        packer=Packer(settings.compression),
     )
 
 
@@ -97,7 +100,7 @@ def fetch(
     uidls: frozenset[str] = frozenset(),
     mark_seen: bool = False,
 ) -> list[visit.Result]:
-    """Poll the named accounts once (all with POP3 if none is named), then index what came, and match it with what was sent.
+    """Poll the named accounts once (all with POP3 if none is named), then index what came, match it with what was sent, and pack some.
 
     report: told (account, messages done, messages planned).  uidls, mark_seen: as poll.poll takes them.  An account whose
     polling is stopped is visited only by name, or when its settings changed: without names this may run unattended.
@@ -117,6 +120,7 @@ def fetch(
         index.index(database, now=context.clock, stop=context.stop, progress=context.pulse)
         match.match(context, settings.accounts.values())
         extract.extract(context)
+        pack.pack(context, seconds=PACK_SECONDS)
     return results
 
 
@@ -137,6 +141,8 @@ def bring_in(
     """Archive what is in files, then index it, and match it with what was sent. The rest as `bringing.bring_in` takes it."""
     context = context_of(settings, database)
     otherwise = next(iter(settings.accounts)) if len(settings.accounts) == 1 else None
+    with database.reading() as conn:
+        context.packer.learn(conn)
     with Signals(context.stop):
         done = bringing.bring_in(
             database,
@@ -144,6 +150,7 @@ def bring_in(
             account=account,
             otherwise=otherwise,
             form=form,
+            packer=context.packer,
             now=context.clock,
             stop=context.stop,
             progress=progress,
@@ -152,6 +159,7 @@ def bring_in(
         index.index(database, now=context.clock, stop=context.stop, progress=context.pulse)
         match.match(context, settings.accounts.values())
         extract.extract(context)
+        pack.pack(context, seconds=PACK_SECONDS)
     return done
 
 

@@ -272,5 +272,12 @@ class RowRefused(StoreError):
     exit_code = EX_DATAERR
 
 
+class OctetsBroken(StoreError):
+    """What is stored of a message can't be read back: the database is damaged, or somebody changed it."""
+
+    permanent = True
+    exit_code = EX_DATAERR
+
+
 class ProofMissing(StoreError):
     """What was re-read from the archive does not hash to what was received; nothing may be deleted on the server."""

@@ -17,6 +17,7 @@ from daemon.service import Notifier
 from daemon.settings import Settings
 from daemon.signals import Signals
 from daemon.store import accounts, overview
+from daemon.store.packing import Packer
 
 STATUS_SECONDS: Final = 10.0  # how often `systemctl status` gets a new line
 
@@ -113,7 +114,11 @@ class Keeper:
             raise errors.SettingsInvalid(("no account is set any more; to stop fetching and sending, stop the daemon",))
         before, now = self._settings.accounts, settings.accounts
         context = replace(
-            self._context, backoff=settings.retry, trace_mode=settings.trace, keep_polls=settings.keep_polls
+            self._context,
+            backoff=settings.retry,
+            trace_mode=settings.trace,
+            keep_polls=settings.keep_polls,
+            packer=Packer(settings.compression),
         )
         welcome(context, settings)  # before anything has changed: the database may refuse
         trace.configure(log_format=settings.log_format, level=settings.log_level)

@@ -18,7 +18,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon import errors, trace
 from daemon.hands import Hands, Work
-from daemon.jobs import drain, extract, index, match, poll, routing, sweep
+from daemon.jobs import drain, extract, index, match, pack, poll, routing, sweep
 from daemon.jobs.connections import KEPT_SECONDS
 from daemon.jobs.context import Context
 from daemon.jobs.turns import Turns
@@ -27,7 +27,7 @@ from daemon.store import daemons, outbox
 
 POLLS_AT_ONCE: Final = 32  # threads; each holds a socket and little else
 DRAINS_AT_ONCE: Final = 32
-HOUSEKEEPERS: Final = 4  # index, match, extract and sweep
+HOUSEKEEPERS: Final = 5  # index, match, extract, pack and sweep
 POLL_BUDGET_SECONDS: Final = poll.SESSION_SECONDS + 120.0
 DRAIN_BUDGET_SECONDS: Final = drain.SESSION_SECONDS + 120.0
 HOUSEWORK_BUDGET_SECONDS: Final = float("inf")  # a first index of a large archive takes hours, and gets on all the time
@@ -40,6 +40,7 @@ SAFETY_NET: Final = timedelta(
     seconds=60
 )  # drain, index, match and extract also come by the clock, should a wake-up be lost
 SWEEP_EVERY: Final = timedelta(seconds=30)
+PACK_EVERY: Final = timedelta(minutes=5)
 POLL_JITTER: Final = 0.1  # share of the interval, so that many accounts of one provider do not log in in one second
 POLL_JITTER_MAX_SECONDS: Final = 30
 FIRST_POLLS_APART_SECONDS: Final = 0.2
@@ -110,6 +111,7 @@ class Schedule:
             ("index", self._index, SAFETY_NET),
             ("match", self._match, SAFETY_NET),
             ("extract", self._extract, SAFETY_NET),
+            ("pack", self._pack, PACK_EVERY),
             ("sweep", self._sweep, SWEEP_EVERY),
         ):
             self._hands.register(name, work, HOUSEWORK_BUDGET_SECONDS, HOUSEWORK_PATIENCE_SECONDS)
@@ -239,6 +241,9 @@ class Schedule:
 
     def _match(self, context: Context) -> None:
         match.match(context, self._accounts.values())
+
+    def _pack(self, context: Context) -> None:
+        pack.pack(context)
 
     def _sweep(self, context: Context) -> None:
         sweep.sweep(context)

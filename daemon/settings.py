@@ -44,6 +44,7 @@ class Settings:
     keep_polls: timedelta = DEFAULT_KEEP_POLLS
     listen: tuple[str, int] | Path | None = None
     ping_url: str | None = field(default=None, repr=False)  # holds a secret
+    compression: str = "zstd"
     accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
     notify_socket: str | None = None
     watchdog_seconds: float | None = None
@@ -74,6 +75,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = Path(".
         keep_polls=reader.take(variables.PREFIX, variables.KEEP_POLLS) or default.keep_polls,
         listen=reader.take(variables.PREFIX, variables.LISTEN),
         ping_url=reader.take(variables.PREFIX, variables.PING_URL),
+        compression=reader.take(variables.PREFIX, variables.COMPRESSION) or default.compression,
         accounts=MappingProxyType({name: _account(reader, name, written) for name, written in sorted(names.items())}),
         notify_socket=environment.get("NOTIFY_SOCKET") or None,
         watchdog_seconds=int(usec) / 1e6 if usec.isdigit() and is_ours else None,

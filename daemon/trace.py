@@ -377,6 +377,16 @@ def attachment_unread(*, message: int, part: str, reason: str) -> None:
     _log.info("attachment not read", message=message, part=part, reason=reason)
 
 
+def dictionary_trained(*, letters: int, octets: int) -> None:
+    """Say that small letters are compressed with a new dictionary from now on."""
+    _log.info("dictionary trained", letters=letters, octets=octets)
+
+
+def packed(*, parts: int, before: int, after: int, seconds: float) -> None:
+    """Say what was stored anew. before, after: octets as stored."""
+    _log.info("octets packed", parts=parts, before=before, after=after, seconds=round(seconds, 3))
+
+
 def swept(*, requeued: int, in_doubt: int, expired: int, interrupted_polls: int, forgotten_polls: int) -> None:
     """Say what a sweep put right: claims of dead daemons, expired rows, visits that are kept no longer."""
     _log.info(

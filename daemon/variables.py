@@ -90,6 +90,7 @@ RETRY: Final = Variable("RETRY", "the first and the longest wait, like 1m..4h", 
 LISTEN: Final = Variable("LISTEN", "a loopback address with a port, like 127.0.0.1:9465, or a path", notation.listen)
 PING_URL: Final = Variable("PING_URL", "an http:// or https:// address", notation.ping_url, is_secret=True)
 KEEP_POLLS: Final = Variable("KEEP_POLLS", "how long, like 90d", notation.wait)
+COMPRESSION: Final = _words("COMPRESSION", "zstd", "none")
 HOUSE: Final[tuple[Variable[Any], ...]] = (
     DATABASE_URL,
     LOG_FORMAT,
@@ -99,6 +100,7 @@ HOUSE: Final[tuple[Variable[Any], ...]] = (
     KEEP_POLLS,
     LISTEN,
     PING_URL,
+    COMPRESSION,
 )
 
 ADDRESS: Final = Variable("ADDRESS", "a mail address, like anna@example.org", notation.address)

@@ -66,6 +66,8 @@ SOLE_IMPORTERS: Final = {
     "dkim": {"mail"},
     "prometheus_client": {"metrics"},
     "http": {"monitor", "demo"},
+    "backports": {"store"},  # zstd: before Python 3.14
+    "compression": {"store"},
     "logging": {"trace"},  # for what APScheduler and others say
     "smtplib": set(),
     "poplib": set(),

@@ -18,7 +18,7 @@ VERIFY_MESSAGES = 100  # messages a look: short reads, and a progress that moves
 
 @click.group()
 def db() -> None:
-    """Upgrade, verify, reindex or prune the database."""
+    """Upgrade, verify, reindex, recompress or prune the database."""
 
 
 @db.command()
@@ -108,6 +108,23 @@ def reindex(ctx: click.Context) -> None:
     if not done.is_complete:
         click.echo("stopped; `postroom db reindex` goes on where it was", err=True)
         ctx.exit(errors.EX_TEMPFAIL)
+
+
+@db.command()
+def recompress() -> None:
+    """Store the octets of all messages as POSTROOM_COMPRESSION says.
+
+    The daemon may go on running; it does the same by and by. Stopped in between, it goes on where it was.
+    """
+    loaded = house.settings()
+    from daemon import app
+    from daemon.jobs import pack
+
+    with house.working(loaded) as database:
+        context = app.context_of(loaded, database)
+        done = pack.pack(context)
+    stored = f"{output.size(done.before)} are now {output.size(done.after)}" if done.parts else "nothing was left to do"
+    click.echo(f"{output.count(done.parts, 'part')} rewritten: {stored}" if done.parts else stored)
 
 
 for _command in (backup, restore, prune, compact):

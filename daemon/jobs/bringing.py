@@ -18,6 +18,7 @@ from daemon.jobs.belongings import Broken, Found, NoMail
 from daemon.store import accounts as known_accounts
 from daemon.store import archive
 from daemon.store.database import Database
+from daemon.store.packing import Packer
 
 MESSAGES_A_TRANSACTION: Final = 200  # as many as a poll writes at once
 OCTETS_A_TRANSACTION: Final = 16 * 1024 * 1024  # held in memory, or in files without names
@@ -42,6 +43,7 @@ def bring_in(
     account: str | None = None,
     otherwise: str | None = None,
     form: str = "auto",
+    packer: Packer | None = None,
     now: Callable[[], datetime],
     stop: threading.Event,
     progress: Callable[[int], None] = lambda _octets: None,
@@ -50,13 +52,13 @@ def bring_in(
     """Archive all messages of these files and directories; stops between two transactions if `stop` is set.
 
     account: in whose name, whatever they say; else each goes to the one that it names itself, or to `otherwise`, and is broken
-    without either.  form: as `belongings` has them.  progress: told the octets of files that are done.  complain: told each piece that is broken.
+    without either.  form: as `belongings` has them.  packer: says how octets are stored.  progress: told the octets of files that are done.  complain: told each piece that is broken.
     """
     done = Result()
     for batch in _batches(_pieces(sources, form, (account, otherwise), done, complain)):
         try:
             for name in dict.fromkeys(one.account for one in batch):
-                _write(database, str(name), [one for one in batch if one.account == name], now, done, complain)
+                _write(database, str(name), [one for one in batch if one.account == name], now, done, complain, packer)
         finally:
             for one in batch:
                 one.spool.close()
@@ -115,6 +117,7 @@ def _write(
     now: Callable[[], datetime],
     done: Result,
     complain: Callable[[Broken], None],
+    packer: Packer | None,
 ) -> None:
     """Archive what is not there yet; what the database refuses is written alone, so that it stops no other."""
     try:
@@ -126,14 +129,14 @@ def _write(
             brought = [archive.Brought(one.spool, one.uidl, one.retrieved) for one in missing]
             with database.transaction() as tx:
                 known_accounts.note(tx, account)
-                new = archive.bring_in(tx, account, brought, now())
+                new = archive.bring_in(tx, account, brought, now(), packer)
     except errors.RowRefused as error:
         if len(batch) == 1:
             done.broken += 1
             complain(Broken(batch[0].place, str(error)))
             return
         for one in batch:
-            _write(database, account, [one], now, done, complain)
+            _write(database, account, [one], now, done, complain, packer)
         return
     done.new += new
     done.known += len(batch) - new

@@ -18,6 +18,7 @@ from daemon.jobs.connections import Connections
 from daemon.jobs.recollections import Recollections
 from daemon.retry import Backoff
 from daemon.store.database import Database
+from daemon.store.packing import Packer
 from daemon.wire.transcript import Transcript, new_session_id
 
 
@@ -93,6 +94,7 @@ class Context:
     connections: Connections = field(default_factory=Connections)
     said: set[tuple[str, str]] = field(default_factory=set)
     recollections: Recollections = field(default_factory=Recollections)
+    packer: Packer = field(default_factory=Packer)
 
     def is_news(self, account: str, text: str) -> bool:
         """Tell whether this is said of the account for the first time in this process, so that not each visit repeats it."""

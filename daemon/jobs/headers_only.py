@@ -62,7 +62,7 @@ def _commit(name: str, batch: list[archive.Incoming], context: Context) -> list[
     """Make a batch durable; return the next one, which is empty."""
     if batch:
         with context.database.transaction() as tx:
-            archive.add(tx, name, batch, context.clock())
+            archive.add(tx, name, batch, context.clock(), context.packer)
         for one in batch:
             one.spool.close()
     return []

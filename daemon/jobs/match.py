@@ -63,11 +63,11 @@ def match(context: Context, accounts: Iterable[Account]) -> Matched:
 
 
 def _read(context: Context, message: int) -> Report | None:
-    """Read the first 4 MiB: what a report says stands before the letter that it returns. None if it was pruned meanwhile."""
+    """Read the first 4 MiB: what a report says stands before the letter that it returns. None if it was pruned meanwhile, or can't be read."""
     try:
         with context.database.reading() as conn:
             raw = sources.part(conn, message, 0)
-    except errors.NotFound:
+    except (errors.NotFound, errors.OctetsBroken):
         return None
     return report.read(raw)
 

@@ -18,6 +18,7 @@ from daemon.mail.account import Pop3
 from daemon.mail.maildrop import Entry, LedgerStatus
 from daemon.pop3 import client as pop3_client
 from daemon.store import archive, forwards, ledger, sources
+from daemon.store.packing import SMALL_OCTETS
 from daemon.wire.spool import Spool
 
 BATCH_MESSAGES: Final = 200  # messages a COMMIT: one fsync pays for all of them
@@ -86,6 +87,8 @@ class Retrieval:
             max_message_octets=self._max_message_octets,
         )
         cut: errors.PostroomError | None = None
+        with self.context.database.reading() as conn:
+            self.context.packer.learn(conn)
         with Writer(self._commit) as writer:
             for done in range(1, len(entries) + 1):
                 try:
@@ -100,12 +103,16 @@ class Retrieval:
                     # Hashed here, and not by the writer: hashlib lets go of Python's lock meanwhile, which this thread gets
                     # back at once, and the writer would only when this thread waits.
                     sha256 = got.sha256
+                    # The same holds for compressing small ones; the large ones are worth the writer's wait.
+                    packed = self.context.packer.at_once(got.getvalue()) if got.octets <= SMALL_OCTETS else None
                     # A nameless message is known by its content; two of equal content are one message, listed twice.
                     uidl = entry.uidl or f"sha256:{sha256}"
                     occurrence = self.occurrences.get(entry.number, 0)
                     batch.add(
                         entry.number,
-                        archive.Incoming(uidl=uidl, occurrence=occurrence, entry_octets=entry.octets, spool=got),
+                        archive.Incoming(
+                            uidl=uidl, occurrence=occurrence, entry_octets=entry.octets, spool=got, packed=packed
+                        ),
                     )
                 else:
                     refused.append((entry, self.occurrences.get(entry.number, 0), LedgerStatus.REFUSED, got.reply))
@@ -133,7 +140,7 @@ class Retrieval:
         context, now = self.context, self.context.clock()
         context.step(Step.RETRIEVED, account=self.name)
         with context.database.transaction() as tx:
-            filed = archive.add(tx, self.name, batch.incoming, now)
+            filed = archive.add(tx, self.name, batch.incoming, now, context.packer)
             if self.forwarding is not None:
                 chosen = self.forwarding.chosen(batch.incoming, filed)
                 forwards.add(tx, self.name, self.forwarding.target, chosen)

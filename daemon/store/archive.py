@@ -15,6 +15,7 @@ from daemon.mail.maildrop import LedgerStatus
 from daemon.mail.message import Parsed
 from daemon.store import derived, holds, ledger, schema, sources
 from daemon.store.dialect import statements
+from daemon.store.packing import Packed, Packer
 from daemon.store.schema import addresses, messages
 from daemon.wire.spool import Spool
 
@@ -24,7 +25,8 @@ IDS_A_STATEMENT: Final = 500  # parameters of one IN list, so that few different
 class Incoming(NamedTuple):
     """A message as it came. occurrence: counts equal UIDLs in one listing from 0.  entry_octets: its size as LIST said.
 
-    retrieved: `headers` if the spool holds its header section only.  reason: why, for the ledger.
+    retrieved: `headers` if the spool holds its header section only.  reason: why, for the ledger.  packed: its octets as they
+    are to be stored, where the caller has the time for that.
     """
 
     uidl: str
@@ -33,6 +35,7 @@ class Incoming(NamedTuple):
     entry_octets: int | None = None
     retrieved: str = "whole"
     reason: str | None = None
+    packed: Packed | None = None
 
     @property
     def status(self) -> LedgerStatus:
@@ -41,11 +44,12 @@ class Incoming(NamedTuple):
 
 
 class Brought(NamedTuple):
-    """A message that somebody brings in. uidl: as another archive knew it.  retrieved: as for `Incoming`."""
+    """A message that somebody brings in. uidl: as another archive knew it.  retrieved, packed: as for `Incoming`."""
 
     spool: Spool
     uidl: str | None = None
     retrieved: str = "whole"
+    packed: Packed | None = None
 
 
 class Filed(NamedTuple):
@@ -59,13 +63,16 @@ class Filed(NamedTuple):
     first_seen_at: datetime
 
 
-def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetime) -> list[Filed]:
+def add(
+    tx: Connection, account: str, incoming: Sequence[Incoming], now: datetime, packer: Packer | None = None
+) -> list[Filed]:
     """Archive messages and write them into the ledger; give the place of each, in their order.
 
-    A header section that was archived before, of a message that now comes whole, is deleted.
+    packer: says how the octets are stored; without it as if nothing were set, and nothing trained yet.  A header section that
+    was archived before, of a message that now comes whole, is deleted.
     """
     hashes = [one.spool.sha256 for one in incoming]
-    known, ids = _stored(tx, account, zip(hashes, incoming, strict=True), now)
+    known, ids = _stored(tx, account, zip(hashes, incoming, strict=True), now, packer or Packer())
     places = [known.get(sha256) or ids[sha256] for sha256 in hashes]
     # A broken server may list one UIDL of one occurrence twice: the later one stands in the ledger, both in the archive.
     entries = {
@@ -96,14 +103,16 @@ def add(tx: Connection, account: str, incoming: Sequence[Incoming], now: datetim
     return filed
 
 
-def bring_in(tx: Connection, account: str, brought: Sequence[Brought], now: datetime) -> int:
+def bring_in(
+    tx: Connection, account: str, brought: Sequence[Brought], now: datetime, packer: Packer | None = None
+) -> int:
     """Archive messages that no maildrop listed: the ledger does not hear of them. Give how many were not there yet."""
     hashes = [one.spool.sha256 for one in brought]
-    return len(_stored(tx, account, zip(hashes, brought, strict=True), now)[1])
+    return len(_stored(tx, account, zip(hashes, brought, strict=True), now, packer or Packer())[1])
 
 
 def _stored(
-    tx: Connection, account: str, incoming: Iterable[tuple[str, Incoming | Brought]], now: datetime
+    tx: Connection, account: str, incoming: Iterable[tuple[str, Incoming | Brought]], now: datetime, packer: Packer
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Store what is not there yet. incoming: with the hash of each.  Give ids by hash: of those that were, and of the new."""
     incoming = list(incoming)
@@ -128,7 +137,7 @@ def _stored(
         for sha256, one in new.items()
     ]
     statements.bulk(tx, _message, rows)
-    sources.add(tx, ((ids[sha256], one.spool) for sha256, one in new.items()))
+    sources.add(tx, ((ids[sha256], one.spool, one.packed) for sha256, one in new.items()), packer)
     return known, ids
 
 
@@ -196,6 +205,11 @@ def count(conn: Connection, account: str | None = None, *, upto: int | None = No
     """Count the messages. upto: the last id that counts."""
     query = _narrowed(select(func.count()).select_from(messages), account)
     return int(conn.execute(query if upto is None else query.where(messages.c.id <= upto)).scalar_one())
+
+
+def last_id(conn: Connection) -> int:
+    """Give the id of the message archived last, 0 if there is none."""
+    return int(conn.execute(select(func.max(messages.c.id))).scalar() or 0)
 
 
 def ids(conn: Connection, *, account: str | None = None, after: int = 0, limit: int) -> list[int]:

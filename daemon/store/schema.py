@@ -23,6 +23,7 @@ from sqlalchemy import (
 from daemon.store import columns, hold_tables, thread_tables
 from daemon.store.columns import METADATA as METADATA  # noqa: PLC0414 -- the tables and what holds them are asked for in one place
 from daemon.store.dialect.types import COUNT, ID, POSTGRESQL, SQLITE, Instant, Json, Octets, WrittenInstant
+from daemon.store.source_tables import message_sources as message_sources  # noqa: PLC0414 -- those tables belong to METADATA too
 
 OUTBOX_STATUSES: Final = (
     "queued",
@@ -54,8 +55,6 @@ POLL_OUTCOMES: Final = ("running", "ok", "failed", "interrupted")
 ADDRESS_ROLES: Final = ("from", "sender", "reply_to", "to", "cc", "bcc")
 ON_DOUBT: Final = ("retry", "hold")
 SUPPRESSED_BY: Final = ("hand", "bounce")
-
-SOURCE_PART_OCTETS: Final = 4 * 1024 * 1024  # octets a row of message_sources: a large message is never held whole
 
 # --- the house's own books ------------------------------------------------------------------------------------------
 
@@ -180,16 +179,6 @@ for _column in (messages.c.message_id, messages.c.from_address):
 THREADS: Final = thread_tables  # further tables about messages stand there
 HOLDS: Final = hold_tables
 
-message_sources = columns.table(
-    "message_sources",
-    Column("message", ID, ForeignKey(messages.c.id, ondelete="CASCADE"), primary_key=True, autoincrement=False),
-    Column("part", COUNT, primary_key=True, autoincrement=False),
-    Column("octets", COUNT, nullable=False),
-    columns.words("encoding", "identity"),
-    Column("content", LargeBinary, nullable=False),
-    columns.one_of("encoding", ["identity"]),
-)
-
 # Messages that may speak of what we sent (reports, answers, copies), until `jobs/match` has looked at them.
 match_queue = columns.table(
     "match_queue",
@@ -243,6 +232,7 @@ attachments = columns.table(
     columns.maybe("content_id"),
     columns.words("disposition", ""),
     UniqueConstraint("message", "part"),
+    sqlite_autoincrement=True,  # no id comes twice: `passes` remembers how far it has looked
 )
 Index(None, attachments.c.sha256)
 

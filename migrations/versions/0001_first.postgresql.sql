@@ -25,6 +25,40 @@ CREATE TABLE thread_aliases (
 
 CREATE INDEX ix_thread_aliases_thread_id ON thread_aliases (thread_id);
 
+CREATE TABLE dictionaries (
+  id BIGSERIAL NOT NULL,
+  trained_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+  letters BIGINT NOT NULL,
+  octets BIGINT NOT NULL,
+  sha256 TEXT NOT NULL,
+  content BYTEA NOT NULL,
+  CONSTRAINT pk_dictionaries PRIMARY KEY (id),
+  CONSTRAINT ck_dictionaries_not_negative CHECK (letters >= 0 AND octets >= 0),
+  CONSTRAINT ck_dictionaries_sha256 CHECK (length(sha256) = 64)
+);
+
+CREATE TABLE blobs (
+  id BIGSERIAL NOT NULL,
+  sha256 TEXT NOT NULL,
+  piece BIGINT DEFAULT 0 NOT NULL,
+  octets BIGINT NOT NULL,
+  encoding TEXT DEFAULT 'identity' NOT NULL,
+  content BYTEA NOT NULL,
+  CONSTRAINT pk_blobs PRIMARY KEY (id),
+  CONSTRAINT uq_blobs_sha256_piece UNIQUE (sha256, piece),
+  CONSTRAINT ck_blobs_not_negative CHECK (piece >= 0 AND octets >= 0),
+  CONSTRAINT ck_blobs_sha256 CHECK (length(sha256) = 64),
+  CONSTRAINT ck_blobs_encoding CHECK (encoding IN ('identity', 'zstd'))
+);
+
+CREATE TABLE passes (
+  name TEXT NOT NULL,
+  target TEXT NOT NULL,
+  done BIGINT DEFAULT 0 NOT NULL,
+  finished_at TIMESTAMP WITH TIME ZONE,
+  CONSTRAINT pk_passes PRIMARY KEY (name)
+);
+
 CREATE TABLE accounts (
   name TEXT NOT NULL,
   address TEXT DEFAULT '' NOT NULL,
@@ -193,11 +227,19 @@ CREATE TABLE message_sources (
   part BIGINT NOT NULL,
   octets BIGINT NOT NULL,
   encoding TEXT DEFAULT 'identity' NOT NULL,
+  dictionary BIGINT,
+  blob BIGINT,
   content BYTEA NOT NULL,
   CONSTRAINT pk_message_sources PRIMARY KEY (message, part),
-  CONSTRAINT ck_message_sources_encoding CHECK (encoding IN ('identity')),
-  CONSTRAINT fk_message_sources_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+  CONSTRAINT ck_message_sources_encoding CHECK (encoding IN ('identity', 'zstd', 'base64')),
+  CONSTRAINT ck_message_sources_dictionary CHECK (dictionary IS NULL OR encoding = 'zstd'),
+  CONSTRAINT ck_message_sources_blob CHECK ((blob IS NOT NULL) = (encoding = 'base64')),
+  CONSTRAINT fk_message_sources_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE,
+  CONSTRAINT fk_message_sources_dictionary FOREIGN KEY(dictionary) REFERENCES dictionaries (id),
+  CONSTRAINT fk_message_sources_blob FOREIGN KEY(blob) REFERENCES blobs (id)
 );
+
+CREATE INDEX ix_message_sources_blob ON message_sources (blob) WHERE blob IS NOT NULL;
 
 CREATE TABLE match_queue (
   message BIGINT NOT NULL,

@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 # What env.py makes after this revision (`digest` of daemon/store/dialect/triggers.py and views.py).
-TRIGGERS = {"sqlite": "04307669dbf5baed", "postgresql": "3dc3caf50599628b"}
+TRIGGERS = {"sqlite": "11091fe45e073ce2", "postgresql": "74ae5e8cb0872543"}
 VIEWS = {"sqlite": "92d58e332dfc55a6", "postgresql": "7e757d0ffed3f478"}
 
 

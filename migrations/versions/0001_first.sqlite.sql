@@ -24,6 +24,38 @@ CREATE TABLE thread_aliases (
 
 CREATE INDEX ix_thread_aliases_thread_id ON thread_aliases (thread_id);
 
+CREATE TABLE dictionaries (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  trained_at TEXT DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) NOT NULL,
+  letters INTEGER NOT NULL,
+  octets INTEGER NOT NULL,
+  sha256 TEXT NOT NULL,
+  content BLOB NOT NULL,
+  CONSTRAINT ck_dictionaries_not_negative CHECK (letters >= 0 AND octets >= 0),
+  CONSTRAINT ck_dictionaries_sha256 CHECK (length(sha256) = 64)
+) STRICT;
+
+CREATE TABLE blobs (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  sha256 TEXT NOT NULL,
+  piece INTEGER DEFAULT 0 NOT NULL,
+  octets INTEGER NOT NULL,
+  encoding TEXT DEFAULT 'identity' NOT NULL,
+  content BLOB NOT NULL,
+  CONSTRAINT uq_blobs_sha256_piece UNIQUE (sha256, piece),
+  CONSTRAINT ck_blobs_not_negative CHECK (piece >= 0 AND octets >= 0),
+  CONSTRAINT ck_blobs_sha256 CHECK (length(sha256) = 64),
+  CONSTRAINT ck_blobs_encoding CHECK (encoding IN ('identity', 'zstd'))
+) STRICT;
+
+CREATE TABLE passes (
+  name TEXT NOT NULL,
+  target TEXT NOT NULL,
+  done INTEGER DEFAULT 0 NOT NULL,
+  finished_at TEXT,
+  CONSTRAINT pk_passes PRIMARY KEY (name)
+) STRICT;
+
 CREATE TABLE accounts (
   name TEXT NOT NULL,
   address TEXT DEFAULT '' NOT NULL,
@@ -198,11 +230,19 @@ CREATE TABLE message_sources (
   part INTEGER NOT NULL,
   octets INTEGER NOT NULL,
   encoding TEXT DEFAULT 'identity' NOT NULL,
+  dictionary INTEGER,
+  blob INTEGER,
   content BLOB NOT NULL,
   CONSTRAINT pk_message_sources PRIMARY KEY (message, part),
-  CONSTRAINT ck_message_sources_encoding CHECK (encoding IN ('identity')),
-  CONSTRAINT fk_message_sources_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
+  CONSTRAINT ck_message_sources_encoding CHECK (encoding IN ('identity', 'zstd', 'base64')),
+  CONSTRAINT ck_message_sources_dictionary CHECK (dictionary IS NULL OR encoding = 'zstd'),
+  CONSTRAINT ck_message_sources_blob CHECK ((blob IS NOT NULL) = (encoding = 'base64')),
+  CONSTRAINT fk_message_sources_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE,
+  CONSTRAINT fk_message_sources_dictionary FOREIGN KEY(dictionary) REFERENCES dictionaries (id),
+  CONSTRAINT fk_message_sources_blob FOREIGN KEY(blob) REFERENCES blobs (id)
 ) STRICT;
+
+CREATE INDEX ix_message_sources_blob ON message_sources (blob) WHERE blob IS NOT NULL;
 
 CREATE TABLE match_queue (
   message INTEGER NOT NULL,
@@ -232,7 +272,7 @@ CREATE TABLE addresses (
 CREATE INDEX ix_addresses_address ON addresses (address) WHERE address IS NOT NULL;
 
 CREATE TABLE attachments (
-  id INTEGER NOT NULL,
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   message INTEGER NOT NULL,
   part TEXT NOT NULL,
   filename TEXT DEFAULT '' NOT NULL,
@@ -241,7 +281,6 @@ CREATE TABLE attachments (
   sha256 TEXT NOT NULL,
   content_id TEXT,
   disposition TEXT DEFAULT '' NOT NULL,
-  CONSTRAINT pk_attachments PRIMARY KEY (id),
   CONSTRAINT uq_attachments_message_part UNIQUE (message, part),
   CONSTRAINT fk_attachments_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE
 ) STRICT;

@@ -66,7 +66,10 @@ def test_all_verbs_of_the_design_are_there_and_those_to_come_are_not() -> None:
     expected |= {"maildrop", *(f"maildrop {one}" for one in ("list", "top", "show", "delete", "accept"))}
     expected |= {
         "db",
-        *(f"db {one}" for one in ("upgrade", "verify", "reindex", "prune", "backup", "restore", "compact")),
+        *(
+            f"db {one}"
+            for one in ("upgrade", "verify", "reindex", "recompress", "prune", "backup", "restore", "compact")
+        ),
     }
     assert expected == {" ".join(verb) for verb in verbs()}
 

@@ -474,12 +474,7 @@ def test_db_upgrade_makes_the_database_once(new_house: House) -> None:
 def test_db_verify_finds_what_does_not_read_back_equal(house: House) -> None:
     house("fetch")
     assert "2 messages read, 0 broken\n" == house("db", "verify").stdout
-    first = (
-        "substr(content, 1, octets - 3)"
-        if "sqlite" in house.database_url
-        else "substring(content, 1, CAST(octets AS integer) - 3)"
-    )
-    house.sql(f"UPDATE message_sources SET content = {first} WHERE message = 1")
+    house.sql("UPDATE message_sources SET content = substr(content, 1, length(content) - 3) WHERE message = 1")
     result = house("db", "verify", expected=errors.EX_DATAERR)
     assert "Invoice 7" in result.stdout
     assert "2 messages read, 1 broken\n" == result.stderr

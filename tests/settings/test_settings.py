@@ -46,13 +46,15 @@ def test_the_house_s_variables_are_read() -> None:
             "POSTROOM_LOG_LEVEL": "debug",
             "POSTROOM_TRACE": "all",
             "POSTROOM_RETRY": "5s..1m",
+            "POSTROOM_COMPRESSION": "none",
         }
     )
-    assert ("sqlite:////srv/mail.db", "console", "debug", "all") == (
+    assert ("sqlite:////srv/mail.db", "console", "debug", "all", "none") == (
         loaded.database_url,
         loaded.log_format,
         loaded.log_level,
         loaded.trace,
+        loaded.compression,
     )
     assert Backoff(first=timedelta(seconds=5), longest=timedelta(minutes=1)) == loaded.retry
 

@@ -11,7 +11,7 @@ from daemon.mail.message import AddressRow, AttachmentRow, Parsed
 from daemon.store import archive, prune, sources
 from daemon.store.database import Database
 from daemon.store.dialect.statements import ROWS_A_STATEMENT
-from daemon.store.schema import SOURCE_PART_OCTETS
+from daemon.store.source_tables import SOURCE_PART_OCTETS
 from daemon.wire.spool import Spool
 from tests.store.conftest import Add
 

@@ -90,6 +90,15 @@ CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
   UPDATE outbox_recipients SET report = NULL WHERE report = OLD.id;
   UPDATE suppressions SET report = NULL WHERE report = OLD.id;
 END""",
+    "message_sources_deleted": """\
+CREATE TRIGGER message_sources_deleted AFTER DELETE ON message_sources WHEN OLD.blob IS NOT NULL BEGIN
+  DELETE FROM blobs WHERE id = OLD.blob AND NOT EXISTS (SELECT 1 FROM message_sources WHERE blob = OLD.blob);
+END""",
+    "dictionaries_kept": """\
+CREATE TRIGGER dictionaries_kept BEFORE DELETE ON dictionaries
+WHEN EXISTS (SELECT 1 FROM message_sources WHERE dictionary = OLD.id) BEGIN
+  SELECT RAISE(ABORT, 'dictionaries: messages are compressed with this one');
+END""",
 }
 
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------
@@ -168,6 +177,16 @@ _KEPT_POSTGRESQL: Final = {
     "trigger outbox_asked_again on outbox": "CREATE TRIGGER outbox_asked_again AFTER UPDATE OF status ON outbox FOR EACH ROW"
     " WHEN (NEW.status = 'queued' AND OLD.status IN ('failed', 'partial', 'expired', 'cancelled', 'in_doubt'))"
     " EXECUTE FUNCTION outbox_asked_again()",
+    # Whoever points at a blob holds its row (by the foreign key); locked first, what he has committed is seen here.
+    "function message_sources_deleted()": _function(
+        "message_sources_deleted",
+        """\
+  PERFORM 1 FROM blobs WHERE id = OLD.blob FOR UPDATE;
+  DELETE FROM blobs WHERE id = OLD.blob AND NOT EXISTS (SELECT 1 FROM message_sources WHERE blob = OLD.blob);""",
+        "NULL",
+    ),
+    "trigger message_sources_deleted on message_sources": "CREATE TRIGGER message_sources_deleted AFTER DELETE ON message_sources"
+    " FOR EACH ROW WHEN (OLD.blob IS NOT NULL) EXECUTE FUNCTION message_sources_deleted()",
     "function outbox_notify()": _function("outbox_notify", "  PERFORM pg_notify('postroom_outbox', '');", "NULL"),
     "trigger outbox_notify on outbox": "CREATE TRIGGER outbox_notify AFTER INSERT OR UPDATE OF status, next_attempt_at ON outbox"
     " FOR EACH ROW WHEN (NEW.next_attempt_at IS NOT NULL) EXECUTE FUNCTION outbox_notify()",
