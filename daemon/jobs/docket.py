@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from daemon import errors, trace
@@ -83,7 +84,13 @@ class Docket:
                 if answered:
                     statuses = outbox.record(tx, verdict.finished(context, answered), now=context.clock())
                 claimed = outbox.claim(
-                    tx, owner=context.owner, now=context.clock(), lease=LEASE, limit=limit, account=self._name
+                    tx,
+                    owner=context.owner,
+                    now=context.clock(),
+                    lease=LEASE,
+                    limit=limit,
+                    account=self._name,
+                    name=partial(letter.new_message_id, self._account),
                 )
         except errors.StoreError:
             if not answered:
@@ -133,6 +140,8 @@ class Docket:
             wrapping = Wrapping(smtp=self._smtp, relay=relay, signer=self.signer, key=self._key)
             room = budget.reserve(tx, self._name, self._smtp.budget, now)
             taken = _within(room.letters, items, wrapping.split)
+            # At full pace these letters leave at once, and a COMMIT is saved; else they are marked when the first is about to end.
+            is_marked = pace.letters >= MARKED_AT_ONCE
             attempts = outbox.prepare(
                 tx,
                 [item.begun for item in taken],
@@ -142,12 +151,9 @@ class Docket:
                 now=now,
                 owner=context.owner,
                 split=wrapping.split,
+                marked=is_marked,
             )
             suppressed = suppression.among(tx, [to for one in attempts.values() for to in one.addresses])
-            # At full pace these letters leave at once, and a COMMIT is saved; else they are marked when the first is about to end.
-            is_marked = bool(attempts) and pace.letters >= MARKED_AT_ONCE
-            if is_marked:
-                outbox.committing(tx, [one.id for one in attempts.values()], now)
         for row, error in refused:
             trace.row_refused(outbox=row.id, error=error)
             self._ended("failed")

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from daemon import errors
@@ -48,9 +49,15 @@ class Enclosed:
     had: frozenset[str] = frozenset()
 
 
+NOTHING: Final = Enclosed()
+
+
 def enclosed(database: Database, rows: Sequence[outbox.Claimed]) -> dict[int, Enclosed | errors.InputInvalid]:
     """Read what belongs to the rows; InputInvalid for one that forwards what is not in the archive as it came."""
-    found: dict[int, Enclosed | errors.InputInvalid] = {}
+    found: dict[int, Enclosed | errors.InputInvalid] = {row.id: NOTHING for row in rows}
+    rows = [row for row in rows if row.enclosed or row.forwards is not None]
+    if not rows:
+        return found
     with database.reading() as conn:
         attached = outbox.attachments_of(conn, [row.id for row in rows])
         for row in rows:
@@ -69,6 +76,12 @@ def _forwarded(conn: Any, message: int) -> Enclosed:
     return Enclosed(journey=journey, had=frozenset(had))
 
 
+def new_message_id(account: Account, row: int, created_at: datetime) -> str:
+    """Make a Message-ID for a row, without its brackets."""
+    unique = f"{row}.{secrets.token_hex(UNGUESSED_OCTETS)}"
+    return compose.new_message_id(created_at, account.domain, unique=unique)[1:-1]
+
+
 def write(row: outbox.Claimed, given: Enclosed | errors.InputInvalid, account: Account) -> Item:
     """Make the letter; InputInvalid names the column that can't be used.
 
@@ -80,9 +93,7 @@ def write(row: outbox.Claimed, given: Enclosed | errors.InputInvalid, account: A
     if row.forwards is None and row.raw is None and not (row.subject or row.body or row.html):
         # No such row can be put in; it has become so.
         raise errors.InputInvalid("what this row was to send is gone: the message that it forwards, or its own text")
-    message_id = f"<{row.message_id}>" if row.message_id else None
-    unique = f"{row.id}.{secrets.token_hex(UNGUESSED_OCTETS)}"
-    message_id = message_id or compose.new_message_id(row.created_at, account.domain, unique=unique)
+    message_id = f"<{row.message_id or new_message_id(account, row.id, row.created_at)}>"
     draft = compose.Draft(
         id=row.id,
         recipients=row.recipients,

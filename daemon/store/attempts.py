@@ -10,14 +10,16 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Insert, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, Insert, bindparam, func, insert, select, update
 
 from daemon import errors
 from daemon.store.dialect import statements, texts
+from daemon.store.dialect.prepared import Prepared
+from daemon.store.dialect.types import Instant
 from daemon.store.schema import outbox, outbox_attempts, outbox_recipients
-from daemon.store.settlement import TO_BE_SENT, settle, status_for, statuses_by_row
+from daemon.store.settlement import TO_BE_SENT, settle, settle_sent, status_for, statuses_by_row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,27 +68,50 @@ class Finished:
     next_attempt_at: datetime | None
     transcript: str | None = None
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether the relay took it for everybody."""
+        return bool(self.verdicts) and all(one.status == "sent" for one in self.verdicts)
 
-_IDS: Final[Any] = bindparam("ids", expanding=True)
-_CLAIMED: Final = select(outbox.c.id, outbox.c.on_doubt, outbox.c.message_id, outbox.c.lease_owner).where(
-    outbox.c.id.in_(_IDS), outbox.c.status == "sending"
-)
-_TRIES: Final = (
-    select(
-        outbox_attempts.c.outbox_id,
-        func.max(outbox_attempts.c.number),
-        func.max(case((outbox_attempts.c.finished_at.is_(None), 1), else_=0)),
+
+_T, _A, _R = outbox.c, outbox_attempts.c, outbox_recipients.c
+
+
+_ITS: Final = _A.outbox_id == _T.id
+_NUMBER: Final = select(func.coalesce(func.max(_A.number), 0)).where(_ITS).scalar_subquery()
+_OPENED: Final = select(func.count()).where(_ITS, _A.finished_at.is_(None)).scalar_subquery()
+_BEING_SENT: Final = Prepared(
+    lambda conn: select(_T.id, _T.on_doubt, _T.message_id, _T.lease_owner, _NUMBER, _OPENED).where(
+        statements.among_given(conn, _T.id, "ids"), _T.status == "sending"
     )
-    .where(outbox_attempts.c.outbox_id.in_(_IDS))
-    .group_by(outbox_attempts.c.outbox_id)
 )
-_NEWEST: Final = (
-    select(outbox_attempts.c.outbox_id, func.max(outbox_attempts.c.number))
-    .where(outbox_attempts.c.outbox_id.in_(_IDS))
-    .group_by(outbox_attempts.c.outbox_id)
+_NEWEST: Final = Prepared(
+    lambda conn: (
+        select(_A.outbox_id, func.max(_A.number))
+        .where(statements.among_given(conn, _A.outbox_id, "ids"))
+        .group_by(_A.outbox_id)
+    )
+)
+_MARK: Final = Prepared(
+    lambda conn: (
+        update(outbox_attempts)
+        .where(statements.among_given(conn, _A.id, "ids"), _A.finished_at.is_(None))
+        .values(committing_at=bindparam("at", type_=Instant))
+    )
 )
 
 # --- beginning ------------------------------------------------------------------------------------------------------
+
+
+class _Tried(NamedTuple):
+    """A row that is being sent. number: attempts that there were.  opened: of those, the ones under way."""
+
+    id: int
+    on_doubt: str
+    message_id: str | None
+    lease_owner: str | None
+    number: int
+    opened: int
 
 
 def prepare(
@@ -99,36 +124,44 @@ def prepare(
     now: datetime,
     owner: str | None = None,
     split: int = 100,
+    marked: bool = False,
 ) -> dict[int, Attempt]:
     """Begin an attempt at each of these rows; recipients are written down at the first one. Returns them by row.
 
     owner: who claimed the rows; one that is another's by now, or at which an attempt is under way, is left out: its sender
-    slept past its lease.  split: recipients a letter.
+    slept past its lease.  split: recipients a letter.  marked: they are `committing` at once.
     """
-    ids = {"ids": [one.outbox_id for one in begun]}
-    claimed = tx.execute(statements.for_update(tx, _CLAIMED), ids)
-    rows = {one.id: one for one in claimed if owner in {None, one.lease_owner}}
-    tried: dict[int, tuple[int, int]] = {key: (number, opened) for key, number, opened in tx.execute(_TRIES, ids)}
-    ours = [one for one in begun if one.outbox_id in rows and not tried.get(one.outbox_id, (0, 0))[1]]
+    ids = [one.outbox_id for one in begun]
+    statements.lock(tx, outbox, ids)
+    found = {one[0]: _Tried._make(one) for one in _BEING_SENT.rows(tx, ids=statements.listed(tx, ids))}
+    rows = {key: one for key, one in found.items() if owner in {None, one.lease_owner} and not one.opened}
+    ours = [one for one in begun if one.outbox_id in rows]
     if not ours:
         return {}
     keys = dict(zip([one.outbox_id for one in ours], statements.new_ids(tx, outbox_attempts, len(ours)), strict=True))
-    again = [one for one in ours if one.outbox_id in tried]
-    waiting = {one.outbox_id: tuple(dict.fromkeys(address for address, _ in one.recipients)) for one in ours}
+    again = [one for one in ours if rows[one.outbox_id].number]
+    waiting = {one.outbox_id: tuple(dict.fromkeys([address for address, _ in one.recipients])) for one in ours}
     if again:
         _name_recipients(tx, again, {}, now)
-        waiting |= _recipients_left(tx, again, {one.id: one.on_doubt for one in rows.values()})
+        waiting |= _recipients_left(tx, again, {key: one.on_doubt for key, one in rows.items()})
     begun_now = {
         key: Attempt(
             id=keys[key],
             outbox_id=key,
-            number=tried.get(key, (0, 0))[0] + 1,
+            number=rows[key].number + 1,
             addresses=addresses,
             session=session,
         )
         for key, addresses in waiting.items()
     }
-    same = {"account": account, "relay": relay, "session": session, "started_at": statements.ready(tx, now)}
+    at = statements.ready(tx, now)
+    same = {
+        "account": account,
+        "relay": relay,
+        "session": session,
+        "started_at": at,
+        "committing_at": at if marked else None,
+    }
     made = [
         {"id": one.id, "outbox_id": key, "number": one.number, "letters": -(-len(one.addresses) // split), **same}
         for key, one in begun_now.items()
@@ -136,8 +169,7 @@ def prepare(
     statements.bulk(tx, _insert_attempts, made)
     named = [one for one in ours if one.message_id is not None and rows[one.outbox_id].message_id is None]
     statements.rewrite(tx, outbox, [{"id": one.outbox_id, "message_id": one.message_id} for one in named])
-    _name_recipients(tx, [one for one in ours if one.outbox_id not in tried], keys, now)
-    at = statements.ready(tx, now)
+    _name_recipients(tx, [one for one in ours if not rows[one.outbox_id].number], keys, now)
     theirs = [
         {"outbox_id": one.outbox_id, "address": to, "attempt": keys[one.outbox_id], "updated_at": at}
         for one in again
@@ -192,9 +224,7 @@ def committing(tx: Connection, attempt_ids: Collection[int], now: datetime) -> N
 
     Busy if one of them was ended meanwhile: its sender slept past its lease, the row is another's, and nothing must leave.
     """
-    a = outbox_attempts.c
-    marked = update(outbox_attempts).where(a.id.in_(list(attempt_ids)), a.finished_at.is_(None))
-    if tx.execute(marked.values(committing_at=now)).rowcount != len(attempt_ids):
+    if _MARK.run(tx, ids=statements.listed(tx, list(attempt_ids)), at=now) != len(attempt_ids):
         raise errors.Busy("the lease of this row ran out before its letter was sent, and another process took it")
 
 
@@ -205,15 +235,24 @@ def record(tx: Connection, finished: Sequence[Finished], *, now: datetime) -> di
     """Write down how attempts ended for each recipient; give the status that each row comes to, by row."""
     ids = [one.attempt.outbox_id for one in finished]
     statements.lock(tx, outbox, ids)  # rows first, as whoever else writes into them: no two wait for each other
-    newest: dict[int, int] = dict(iter(tx.execute(_NEWEST, {"ids": ids})))
+    _record_recipients(tx, finished, now)
+    _record_attempts(tx, finished, now)
+    first = [one.attempt.outbox_id for one in finished if one.attempt.number == 1 and one.is_sent]
+    statuses = dict.fromkeys(settle_sent(tx, first, now), "sent")
+    return statuses | _settle(tx, [one for one in finished if one.attempt.outbox_id not in statuses], now)
+
+
+def _settle(tx: Connection, finished: Sequence[Finished], now: datetime) -> dict[int, str]:
+    if not finished:
+        return {}
+    ids = [one.attempt.outbox_id for one in finished]
+    newest: dict[int, int] = dict(iter(_NEWEST.rows(tx, ids=statements.listed(tx, ids))))
     there = [one for one in finished if one.attempt.outbox_id in newest]
     # A row that somebody deleted meanwhile has no status any more; what it would have come to is for the log.
     gone = [one for one in finished if one.attempt.outbox_id not in newest]
     statuses = {
         one.attempt.outbox_id: status_for([each.status for each in one.verdicts] or ["failed"], "retry") for one in gone
     }
-    _record_recipients(tx, there, now)
-    _record_attempts(tx, there, now)
     # Where our lease ran out, another process is at the row now: what it comes to is that one's business.
     ours = [one for one in there if newest[one.attempt.outbox_id] == one.attempt.number]
     ends = {one.attempt.outbox_id: (one.next_attempt_at, _error(_worst(one.verdicts))) for one in ours}
@@ -237,27 +276,29 @@ def _record_recipients(tx: Connection, finished: Sequence[Finished], now: dateti
             "enhanced_code": one.enhanced,
             "reply": texts.storable(one.reply),
             "sent_at": at if one.status == "sent" else None,
-            "updated_at": at,
             "outbox_id": each.attempt.outbox_id,
             "address": one.address,
         }
         for each in finished
         for one in each.verdicts
     ]
-    statements.rewrite(tx, outbox_recipients, said, by=("outbox_id", "address"), counted=("attempts",))
+    key, fixed = ("outbox_id", "address"), {"updated_at": at}
+    statements.rewrite(tx, outbox_recipients, said, by=key, counted=("attempts",), fixed=fixed)
 
 
 def _record_attempts(tx: Connection, finished: Sequence[Finished], now: datetime) -> None:
-    at, rows = statements.ready(tx, now), []
+    rows = []
     for one in finished:
         worst = _worst(one.verdicts)
         said = (worst.status, worst.code, worst.enhanced, texts.storable(worst.reply)) if worst else (None,) * 4
         named = dict(zip(("outcome", "code", "enhanced_code", "reply"), said, strict=True))
-        rows.append({"id": one.attempt.id, **named, "finished_at": at, "transcript": one.transcript})
-    statements.rewrite(tx, outbox_attempts, rows)
+        rows.append({"id": one.attempt.id, **named, "transcript": one.transcript})
+    statements.rewrite(tx, outbox_attempts, rows, fixed={"finished_at": statements.ready(tx, now)})
 
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict | None:
+    if len(verdicts) == 1:
+        return verdicts[0]
     order = ("in_doubt", "failed", "deferred", "sent")
     return min(verdicts, key=lambda one: order.index(one.status), default=None)
 

@@ -8,20 +8,21 @@ never commit. One attempt is in `attempts.py`, what people do with rows (add, re
 called from here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, bindparam, case, cast, exists, func, literal, or_, select, text, update
+from sqlalchemy import Connection, case, cast, exists, func, or_, select, text, update
 
 from daemon.mail.compose import Attachment
 from daemon.store.attempts import Attempt, Begun, Finished, Verdict, committing, prepare, record
+from daemon.store.claims import Claimed, claim
 from daemon.store.desk import add, cancel, hold, listing, release, retry, show
 from daemon.store.dialect import statements, texts
-from daemon.store.dialect.types import Instant, WrittenInstant
+from daemon.store.dialect.types import Instant
 from daemon.store.rescue import Rescued, put_back, rescue
-from daemon.store.schema import messages, outbox, outbox_attachments, outbox_recipients
+from daemon.store.schema import outbox, outbox_attachments, outbox_recipients
 from daemon.store.settlement import TO_BE_SENT, WENT, status_for, statuses_of
 
 __all__ = [
@@ -57,102 +58,9 @@ __all__ = [
     "unpause",
 ]
 
-CLAIM_OCTETS: Final = 8 * 1024 * 1024  # of letters claimed at once, since they are in memory until they are sent
 ROUTE_ROWS: Final = 500  # rows a transaction; the caller comes again while there are more
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """A row that is ours to send. attempts: this one counted.  forwards: the id of an archived message."""
-
-    id: int
-    recipients: str
-    cc: str | None
-    bcc: str | None
-    sender: str | None
-    reply_to: str | None
-    account: str | None
-    subject: str | None
-    body: str | None
-    html: str | None
-    headers: Mapping[str, str] | None
-    raw: bytes | None
-    forwards: int | None
-    send_after: datetime | None
-    expires_at: datetime | None
-    priority: int
-    idempotency_key: str | None
-    on_doubt: str
-    attempts: int
-    message_id: str | None
-    created_at: datetime
-
-
 # --- which rows, and who sends them ---------------------------------------------------------------------------------
-
-_CLAIMED: Final = [outbox.c[name] for name in Claimed.__dataclass_fields__]
-_ATTACHED: Final = (
-    select(func.sum(func.octet_length(outbox_attachments.c.content)))
-    .where(outbox_attachments.c.outbox_id == outbox.c.id)
-    .scalar_subquery()
-)
-_FORWARDED: Final = select(messages.c.octets).where(messages.c.id == outbox.c.forwards).scalar_subquery()
-# Of what the letter is made; 0 where there is nothing.
-_OCTETS: Final = sum(
-    (
-        func.coalesce(one, 0)
-        for one in (*(func.octet_length(outbox.c[name]) for name in ("body", "html", "raw")), _ATTACHED, _FORWARDED)
-    ),
-    start=literal(0),
-)
-
-
-_T: Final = outbox.c
-_DUE: Final = (
-    select(_T.id, _OCTETS)
-    .where(
-        _T.next_attempt_at <= bindparam("now", type_=Instant),
-        or_(_T.expires_at.is_(None), _T.expires_at > bindparam("written", type_=WrittenInstant)),
-    )
-    .order_by(_T.priority.desc(), _T.next_attempt_at, _T.id)
-    .limit(bindparam("limit", type_=Integer))
-)
-_DUE_OF_ACCOUNT: Final = _DUE.where(_T.account == bindparam("account"))
-_TAKEN: Final = (
-    update(outbox)
-    .where(_T.id.in_(bindparam("ids", expanding=True)))
-    .values(
-        status="sending",
-        attempts=_T.attempts + 1,
-        next_attempt_at=None,
-        lease_owner=bindparam("owner"),
-        lease_until=bindparam("until", type_=Instant),
-        updated_at=bindparam("at", type_=Instant),
-    )
-)
-_ROWS: Final = select(*_CLAIMED).where(_T.id.in_(bindparam("ids", expanding=True)))
-
-
-def claim(
-    tx: Connection, *, owner: str, now: datetime, lease: timedelta, limit: int, account: str | None = None
-) -> list[Claimed]:
-    """Take rows that are due, highest priority first, then the longest due. account: only its rows.
-
-    At most `limit`, and no more than CLAIM_OCTETS of letters together, but for one that is larger alone.
-    """
-    due = _DUE if account is None else _DUE_OF_ACCOUNT
-    asked = {"now": now, "written": now, "limit": limit} | ({} if account is None else {"account": account})
-    ids, held = list[int](), 0
-    for key, octets in tx.execute(statements.for_update(tx, due, skip_locked=True), asked):
-        held += octets
-        if ids and held > CLAIM_OCTETS:
-            break
-        ids.append(key)
-    if not ids:
-        return []
-    tx.execute(_TAKEN, {"ids": ids, "owner": owner, "until": now + lease, "at": now})
-    rows = {row.id: row for row in tx.execute(_ROWS, {"ids": ids})}
-    return [Claimed(**texts.exact(tx, outbox, rows[key]._asdict())) for key in ids]
 
 
 def due_accounts(conn: Connection, now: datetime) -> set[str]:
@@ -197,16 +105,19 @@ def route(
     query = select(t.id, t.account, t.sender).where(
         t.next_attempt_at <= now, or_(t.account.is_(None), t.account.not_in(list(able)))
     )
-    changed = 0
+    chosen, unable = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
     for key, account, sender in tx.execute(statements.for_update(tx, query.order_by(t.id).limit(ROUTE_ROWS))).all():
-        row = update(outbox).where(t.id == key)
         if account is None:
-            tx.execute(row.values(account=choose(sender), updated_at=now))
+            chosen[choose(sender)].append(key)
         else:
-            reason = f"account: no account {account!r} that can send is in the settings"
-            tx.execute(row.values(status="deferred", next_attempt_at=unable_until, last_error=reason, updated_at=now))
-        changed += 1
-    return changed
+            unable[account].append(key)
+    for account, ids in chosen.items():
+        tx.execute(update(outbox).where(statements.among(tx, t.id, ids)).values(account=account, updated_at=now))
+    for account, ids in unable.items():
+        reason = f"account: no account {account!r} that can send is in the settings"
+        rows = update(outbox).where(statements.among(tx, t.id, ids))
+        tx.execute(rows.values(status="deferred", next_attempt_at=unable_until, last_error=reason, updated_at=now))
+    return sum(map(len, (*chosen.values(), *unable.values())))
 
 
 def put_off(tx: Connection, account: str, until: datetime, reason: str, now: datetime) -> int:

@@ -1,26 +1,48 @@
 """What a row comes to: the sum of its recipients, written where the attempt at it ends. Takes the connection, never commits."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, exists, select, update
 
 from daemon.store.dialect import statements
-from daemon.store.schema import outbox, outbox_recipients
+from daemon.store.dialect.prepared import Prepared
+from daemon.store.dialect.types import Instant
+from daemon.store.schema import outbox, outbox_attempts, outbox_recipients
 
 TO_BE_SENT: Final = ("queued", "deferred")
 # The relay took it, whatever came of it.
 WENT: Final = frozenset({"sent", "delivered", "delayed", "bounced", "replied"})
 
+_T, _A, _R = outbox.c, outbox_attempts.c, outbox_recipients.c
 _IDS: Final[Any] = bindparam("ids", expanding=True)
-_STATUSES: Final = select(outbox_recipients.c.outbox_id, outbox_recipients.c.status).where(
-    outbox_recipients.c.outbox_id.in_(_IDS)
-)
+_STATUSES: Final = select(_R.outbox_id, _R.status).where(_R.outbox_id.in_(_IDS))
 _ROWS: Final = select(
-    *(outbox.c[name] for name in ("id", "status", "on_doubt", "attempts", "queued_at", "sent_at", "last_error"))
-).where(outbox.c.id.in_(_IDS))
+    *(_T[name] for name in ("id", "status", "on_doubt", "attempts", "queued_at", "sent_at", "last_error"))
+).where(_T.id.in_(_IDS))
+
+
+_TRIED_AGAIN: Final = exists().where(_A.outbox_id == _T.id, _A.number > 1)
+_NOT_GONE: Final = exists().where(_R.outbox_id == _T.id, *(_R.status != one for one in sorted(WENT)))
+_NOW: Final = bindparam("now", type_=Instant)
+# Rows come to their end that went to everybody at the first attempt.
+_END: Final = Prepared(
+    lambda conn: (
+        update(outbox)
+        .where(statements.among_given(conn, _T.id, "ids"), ~_TRIED_AGAIN, ~_NOT_GONE)
+        .values(
+            status="sent",
+            sent_at=_NOW,
+            updated_at=_NOW,
+            next_attempt_at=None,
+            last_error=None,
+            lease_owner=None,
+            lease_until=None,
+        )
+    )
+)
 
 
 def statuses_of(conn: Connection, outbox_id: int) -> list[str]:
@@ -46,6 +68,14 @@ def status_for(statuses: Iterable[str], on_doubt: str) -> str:
     if found <= WENT:
         return "sent" if found else "queued"
     return "failed" if found.isdisjoint(WENT) else "partial"
+
+
+def settle_sent(tx: Connection, outbox_ids: Sequence[int], now: datetime) -> Sequence[int]:
+    """Bring rows to their end whose first attempt went to everybody; give them, or none where one of them needs a closer look."""
+    if not outbox_ids:
+        return ()
+    done = _END.run(tx, ids=statements.listed(tx, outbox_ids), now=now)
+    return outbox_ids if done == len(outbox_ids) else ()
 
 
 def settle(
@@ -83,9 +113,6 @@ def settle(
             "next_attempt_at": statements.ready(tx, next_attempt_at) if waits else None,
             "sent_at": statements.ready(tx, sent_at),
             "last_error": error if error is not None or status == "sent" else row.last_error,
-            "lease_owner": None,
-            "lease_until": None,
-            "updated_at": at,
         })  # fmt: skip
-    statements.rewrite(tx, outbox, rows)
+    statements.rewrite(tx, outbox, rows, fixed={"lease_owner": None, "lease_until": None, "updated_at": at})
     return come_to

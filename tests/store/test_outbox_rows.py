@@ -85,7 +85,35 @@ def test_rows_are_claimed_by_priority_then_age_and_only_once(database: Database,
         assert {"sending": 3, "queued": 2, "held": 1} == outbox.counts(conn)
 
 
-def test_a_claim_gives_every_column(database: Database, now: datetime) -> None:
+def test_rows_of_very_many_priorities_have_their_turns(database: Database, insert: Insert, now: datetime) -> None:
+    ids = [insert(priority=number, send_after=now + LEASE * (number % 3 == 1)) for number in range(30)]
+    wanted = [one for number, one in enumerate(ids) if number % 3 != 1]
+    claimed = claim(database, now, limit=3, account="home") + claim(database, now, limit=99, account="home")
+    assert wanted[::-1] == [one.id for one in claimed]
+    assert [] == claim(database, now, account="office")
+
+
+def test_a_claim_costs_the_same_however_many_rows_wait(sqlite_url: str, now: datetime) -> None:
+    """Counted in hundreds of steps of SQLite's machine; the first claim also reads the schema."""
+    database, steps = Database(sqlite_url), list[int]()
+    statement = "INSERT INTO outbox (recipients, subject, account) SELECT 'a@b', 's', 'home' FROM json_each(:many)"
+
+    def step() -> None:
+        steps[-1] += 1
+
+    for waiting in (40, 1600):
+        with database.transaction() as tx:
+            tx.execute(text(statement), {"many": str([0] * waiting)})
+            driver: Any = tx.connection.dbapi_connection
+            driver.set_progress_handler(step, 100)
+            steps.append(0)
+            assert 10 == len(outbox.claim(tx, owner=ME, now=now, lease=LEASE, limit=10, account="home"))
+            driver.set_progress_handler(None, 100)
+    assert steps[1] <= 2 * steps[0]
+    database.dispose()
+
+
+def test_a_claim_gives_what_a_letter_is_made_of(database: Database, now: datetime) -> None:
     with database.transaction() as tx:
         row = outbox.add(
             tx,
@@ -94,12 +122,13 @@ def test_a_claim_gives_every_column(database: Database, now: datetime) -> None:
             attachments=[Attachment(filename="März.bin", content_type="x/y", content=b"\x00\xff", content_id="c1")],
         )  # fmt: skip
     (one,) = claim(database, now)
-    assert ({"X-A": "ä"}, "Grüße", None, "hold", "k") == (
+    assert ({"X-A": "ä"}, "Grüße", "b", "<p>", None, True) == (
         one.headers,
         one.subject,
+        one.body,
+        one.html,
         one.raw,
-        one.on_doubt,
-        one.idempotency_key,
+        one.enclosed > 0,
     )
     with database.reading() as conn:
         assert (

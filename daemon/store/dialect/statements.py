@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -218,6 +219,11 @@ def _in_one_value(query: Select[Any]) -> Select[Any]:
     return query.with_only_columns(func.json_group_array(func.json_array(*query.selected_columns)))
 
 
+def listed(conn: Connection, values: Sequence[str] | Sequence[int]) -> Any:
+    """Give the value of the parameter of `among_given`."""
+    return json.dumps(list(values)) if kind_of(conn) == SQLITE else list(values)
+
+
 def among_given(conn: Connection, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     """Find rows as `among` does, in a query for `gather`. name: of the parameter that holds the values."""
     if kind_of(conn) == SQLITE:
@@ -246,28 +252,29 @@ def rewrite(
     *,
     by: Sequence[str] = ("id",),
     counted: Sequence[str] = (),
+    fixed: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Update rows by the columns of their key. rows: all of one shape, numbers and texts, values as `ready` makes them.
 
-    counted: further columns, that go up by one.  On SQLite one statement takes all rows, as JSON: run for each row, the driver
+    counted: further columns, that go up by one.  fixed: those that come to the same in all rows.  On SQLite one statement takes all rows, as JSON: run for each row, the driver
     would want Python's lock back after each, which in a thread beside a busy one it gets after 5 ms (`sys.getswitchinterval`).
     """
     if not rows:
         return
     names = list(rows[0])
     if kind_of(tx) == SQLITE:
-        given = {name: f"given.value->>{place}" for place, name in enumerate(names)}
+        given = {name: f"given.value->>{place}" for place, name in enumerate(names)} | dict.fromkeys(fixed, "?")
     else:
-        given = {name: f"%({name})s" for name in names}
+        given = {name: f"%({name})s" for name in (*names, *fixed)}
     setting = [f"{name} = {value}" for name, value in given.items() if name not in by]
     setting += [f"{name} = {name} + 1" for name in counted]
     where = " AND ".join(f"{table.name}.{name} = {given[name]}" for name in by)
     source = " FROM json_each(?) AS given" if kind_of(tx) == SQLITE else ""
     statement = f"UPDATE {table.name} SET {', '.join(setting)}{source} WHERE {where}"  # noqa: S608 -- names of our own tables and columns
     if kind_of(tx) == SQLITE:
-        _run_json(tx, statement, rows)
+        _run_json(tx, statement, rows, *fixed.values())
     else:
-        driver(tx).cursor().executemany(statement, rows)
+        driver(tx).cursor().executemany(statement, [{**row, **fixed} for row in rows])
 
 
 def rewrite_long(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -291,9 +298,9 @@ def rewrite_long(tx: Connection, table: Table, names: Sequence[str], rows: Seque
         tx.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
 
 
-def _run_json(tx: Connection, statement: str, rows: Sequence[dict[str, Any]]) -> None:
+def _run_json(tx: Connection, statement: str, rows: Sequence[dict[str, Any]], *before: Any) -> None:
     values = json.dumps([list(row.values()) for row in rows], ensure_ascii=False)
-    driver(tx).execute(statement, (values,))
+    driver(tx).execute(statement, (*before, values))
 
 
 def ready(tx: Connection, moment: datetime | None) -> Any:

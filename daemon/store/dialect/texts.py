@@ -1,6 +1,7 @@
 """Texts that one database can hold and the other, or Python, can't."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Connection, LargeBinary, Table, cast, select
@@ -13,6 +14,14 @@ REPLACED = "\ufffd"  # what the connection reads in place of octets that are not
 def storable(text: str) -> str:
     """Make a text of the network fit for a column: no NUL, which PostgreSQL refuses, and no lone surrogates."""
     return text.replace("\x00", REPLACED).encode("utf-8", "replace").decode()
+
+
+def is_doubtful(values: Iterable[Any]) -> bool:
+    """Tell whether a text among them may not be as it was written: `exact` finds out."""
+    return any(
+        REPLACED in value if isinstance(value, str) else isinstance(value, dict) and REPLACED in str(value)
+        for value in values
+    )
 
 
 def exact(conn: Connection, table: Table, row: dict[str, Any]) -> dict[str, Any]:
