@@ -284,8 +284,9 @@ def uidls_changed(*, account: str, messages: int) -> None:
 
 
 def row_finished(*, account: str, outbox: int, status: str, attempt: int, recipients: int, session: str) -> None:
-    """Tell how one attempt at an outbox row ended."""
-    _log.info(
+    """Tell how one attempt at an outbox row ended; those that went well are counted by `drain_finished`."""
+    say = _log.debug if status == "sent" else _log.info
+    say(
         "row finished",
         account=account,
         outbox=outbox,

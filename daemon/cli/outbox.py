@@ -16,7 +16,7 @@ from daemon.cli import completion, house, output, rows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from daemon.mail.compose import Attachment
+    from daemon.mail.entity import Attachment
 
 
 @click.group()
@@ -161,7 +161,7 @@ def _octets(path: Path) -> bytes:
 
 
 def _attachment(path: Path) -> Attachment:
-    from daemon.mail.compose import Attachment
+    from daemon.mail.entity import Attachment
 
     guessed, encoding = mimetypes.guess_type(path.name)
     content_type = guessed if guessed and not encoding else "application/octet-stream"

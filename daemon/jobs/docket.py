@@ -29,16 +29,19 @@ from daemon.mail.sign import Signer
 from daemon.smtp.relay import Relay
 from daemon.smtp.replies import Deferred, Failed, Outcome, Reply, Sent
 from daemon.store import budget, keys, outbox, suppression
+from daemon.store.database import Transaction
 
 LEASE: Final = timedelta(minutes=10)  # a claimed row belongs to us this long; renewed while there is progress
 RENEW_SECONDS: Final = 60.0  # on progress, the leases of claimed rows are renewed this often
 PATIENCE: Final = timedelta(seconds=2)  # a budget that has room again this soon is waited for with the line open
-LATEST_SECONDS: Final = 0.05  # an answer is written down this soon, however few there are
+LATEST_SECONDS: Final = 0.1  # an answer is written down this soon, however few there are
 SLICE_SECONDS: Final = 60.0  # then others have their turn; the connection is kept, and the drain comes again
 AHEAD_SECONDS: Final = (
-    0.25  # no more rows are claimed at once than leave in so long: others may be sent by another connection
+    0.15  # no more rows are claimed at once than leave in so long: others may be sent by another connection
 )
-MARKED_AT_ONCE: Final = 16  # letters under way, from which on rows are marked as they are prepared
+AT_FULL_PACE: Final = (
+    16  # letters under way, from which on rows are marked as they are prepared, and the next ones claimed then
+)
 SHOWN_LINES: Final = 100  # of the transcript, kept with an attempt that did not go well
 
 
@@ -83,15 +86,7 @@ class Docket:
             with context.database.transaction() as tx:
                 if answered:
                     statuses = outbox.record(tx, verdict.finished(context, answered), now=context.clock())
-                claimed = outbox.claim(
-                    tx,
-                    owner=context.owner,
-                    now=context.clock(),
-                    lease=LEASE,
-                    limit=limit,
-                    account=self._name,
-                    name=partial(letter.new_message_id, self._account),
-                )
+                claimed = self._take(tx, limit)
         except errors.StoreError:
             if not answered:
                 raise
@@ -102,6 +97,18 @@ class Docket:
         if claimed:
             context.step(DrainStep.CLAIMED, account=self._name)
         return bool(claimed)
+
+    def _take(self, tx: Transaction, limit: int) -> list[outbox.Claimed]:
+        context = self._context
+        return outbox.claim(
+            tx,
+            owner=context.owner,
+            now=context.clock(),
+            lease=LEASE,
+            limit=limit,
+            account=self._name,
+            name=partial(letter.new_message_id, self._account),
+        )
 
     def parcels(self, relay: Relay, pace: Pace) -> Iterator[Parcel]:
         """Give what is due, claiming as it goes, until nothing is, or the house stops, or others should have their turn."""
@@ -118,7 +125,10 @@ class Docket:
                     return
             if self.breaker.is_open or self._is_stuck or self.is_over:
                 return
-            if not self.claim(self._rows(pace)) or context.stop.is_set() or not self._begin(relay, pace):
+            rows = self._rows(pace)
+            if not (self._claimed or self.claim(rows)) or context.stop.is_set():
+                return
+            if not self._begin(relay, rows, is_fast=pace.letters >= AT_FULL_PACE):
                 return
 
     def _rows(self, pace: Pace) -> int:
@@ -128,20 +138,23 @@ class Docket:
             rows = min(rows, max(1, int(self.answers / (now - self._serving_since) * AHEAD_SECONDS)))
         return rows
 
-    def _begin(self, relay: Relay, pace: Pace) -> bool:
-        """Begin an attempt at what is claimed, as far as the budget goes; False if there is no budget left to wait for."""
-        context = self._context
-        items, refused = self._letters()
+    def _begin(self, relay: Relay, rows: int, *, is_fast: bool) -> bool:
+        """Begin an attempt at what is claimed, as far as the budget goes; False if there is no budget left to wait for.
+
+        At full pace all that the database is to do for a batch is one transaction: what was answered is written down, these letters
+        are marked, since they leave at once, and the next rows are claimed. Else letters are marked when the first is about to end.
+        """
+        context, answered, statuses, following = self._context, self._answered, dict[int, str](), list[outbox.Claimed]()
+        items, refused = letter.written(context.database, self._claimed, self._account)
         with context.database.transaction() as tx:
             now = context.clock()
             for row, error in refused:
                 outbox.refuse(tx, row.id, str(error), now)
             self._key = self._key or keys.make_return_path(tx)
             wrapping = Wrapping(smtp=self._smtp, relay=relay, signer=self.signer, key=self._key)
+            suppressed = suppression.among(tx, [to.address for item in items for to in item.letter.recipients])
             room = budget.reserve(tx, self._name, self._smtp.budget, now)
-            taken = _within(room.letters, items, wrapping.split)
-            # At full pace these letters leave at once, and a COMMIT is saved; else they are marked when the first is about to end.
-            is_marked = pace.letters >= MARKED_AT_ONCE
+            taken = letter.within(room.letters, items, suppressed, wrapping.split)
             attempts = outbox.prepare(
                 tx,
                 [item.begun for item in taken],
@@ -151,36 +164,29 @@ class Docket:
                 now=now,
                 owner=context.owner,
                 split=wrapping.split,
-                marked=is_marked,
+                marked=is_fast,
+                unasked=suppressed,
             )
-            suppressed = suppression.among(tx, [to for one in attempts.values() for to in one.addresses])
+            if answered:
+                statuses = outbox.record(tx, verdict.finished(context, answered), now=now)
+            if is_fast and rows >= AT_FULL_PACE and room.letters is None:
+                following = self._take(tx, rows)
+        self._recorded(answered, statuses)
         for row, error in refused:
             trace.row_refused(outbox=row.id, error=error)
             self._ended("failed")
-        self._claimed = [item.row for item in items[len(taken) :]]
+        self._claimed = [item.row for item in items[len(taken) :]] + following
         for item in taken:
             attempt = attempts.get(item.row.id)
             if attempt is None:  # somebody took the row back meanwhile, or our lease ran out
                 self._ended("put_back")
             else:
-                self._works[item.row.id] = self._work(item, attempt, suppressed, wrapping, is_marked=is_marked)
+                self._works[item.row.id] = self._work(item, attempt, suppressed, wrapping, is_marked=is_fast)
         if taken:
             context.step(DrainStep.PREPARED, account=self._name)
         if room.until is None or taken:
             return True
         return self._wait_for_room(room.until)
-
-    def _letters(self) -> tuple[list[Item], list[tuple[outbox.Claimed, errors.InputInvalid]]]:
-        """Make letters of what is claimed; a row that can't be one stops no other."""
-        rows = self._claimed
-        enclosed = letter.enclosed(self._context.database, rows)
-        items, refused = list[Item](), list[tuple[outbox.Claimed, errors.InputInvalid]]()
-        for row in rows:
-            try:
-                items.append(letter.write(row, enclosed.pop(row.id), self._account))
-            except errors.InputInvalid as error:
-                refused.append((row, error))
-        return items, refused
 
     def _work(
         self,
@@ -265,20 +271,8 @@ class Docket:
         self._context.step(DrainStep.RECORDED, account=self._name)
         for work in answered:
             del self._works[work.id]
-            self._tell(work, statuses[work.id])
-
-    def _tell(self, work: Work, status: str) -> None:
-        for address, reason in verdict.doubts(work.outcomes):
-            trace.row_in_doubt(account=self._name, outbox=work.id, address=address, reason=reason)
-        trace.row_finished(
-            account=self._name,
-            outbox=work.id,
-            status=status,
-            attempt=work.item.row.attempts,
-            recipients=len(work.outcomes),
-            session=work.attempt.session,
-        )
-        self._ended(status)
+            verdict.tell(self._name, work, statuses[work.id])
+            self._ended(statuses[work.id])
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
@@ -370,16 +364,3 @@ class Docket:
         ids = [row.id for row in self._claimed] + list(self._works)
         with suppress(errors.StoreError), context.database.transaction() as tx:
             outbox.renew(tx, ids, context.owner, context.clock() + LEASE)
-
-
-def _within(letters: int | None, items: list[Item], split: int) -> list[Item]:
-    """Return the first of them for which there is room; a row may go beyond it, or one of many recipients would never go."""
-    if letters is None:
-        return items
-    taken = []
-    for item in items:
-        if letters <= 0:
-            break
-        taken.append(item)
-        letters -= -(-len(item.letter.recipients) // split)
-    return taken

@@ -1,13 +1,13 @@
 """A claimed row of the outbox and the letter made of it."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from daemon import errors
-from daemon.mail import compose, resend
+from daemon.mail import compose, entity, resend
 from daemon.mail.account import Account, Dkim
 from daemon.mail.sign import Signer
 from daemon.store import forwards, outbox
@@ -44,7 +44,7 @@ class Enclosed:
     journey: the archived message that it forwards, and how that came.  had: the addresses to which it went from here.
     """
 
-    attachments: tuple[compose.Attachment, ...] = ()
+    attachments: tuple[entity.Attachment, ...] = ()
     journey: resend.Journey | None = None
     had: frozenset[str] = frozenset()
 
@@ -117,6 +117,37 @@ def write(row: outbox.Claimed, given: Enclosed | errors.InputInvalid, account: A
         if reason is not None:
             raise errors.InputInvalid(f"forwards: not sent on, it would go in a circle: {reason}")
     return Item(row, letter, letter.message_id.strip("<>") if letter.message_id else None)
+
+
+def written(
+    database: Database, rows: Sequence[outbox.Claimed], account: Account
+) -> tuple[list[Item], list[tuple[outbox.Claimed, errors.InputInvalid]]]:
+    """Make letters of rows; one that can't be one stops no other, and is given with the reason."""
+    given = enclosed(database, rows)
+    items, refused = list[Item](), list[tuple[outbox.Claimed, errors.InputInvalid]]()
+    for row in rows:
+        try:
+            items.append(write(row, given.pop(row.id), account))
+        except errors.InputInvalid as error:
+            refused.append((row, error))
+    return items, refused
+
+
+def within(letters: int | None, items: list[Item], unasked: Collection[str], split: int) -> list[Item]:
+    """Return the first of them for which there is room; a row may go beyond it, or one of many recipients would never go.
+
+    letters: None for any number.  unasked: addresses to which none goes.  split: recipients a letter.
+    """
+    if letters is None:
+        return items
+    taken = []
+    for item in items:
+        needed = -(-sum(one.address not in unasked for one in item.letter.recipients) // split)
+        if letters <= 0 < needed:
+            break
+        taken.append(item)
+        letters -= needed
+    return taken
 
 
 def signer(dkim: Dkim) -> Signer:

@@ -39,6 +39,20 @@ def doubts(outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, str]]:
             yield address, outcome.reason
 
 
+def tell(account: str, work: Work, status: str) -> None:
+    """Say how an attempt ended."""
+    for address, reason in doubts(work.outcomes):
+        trace.row_in_doubt(account=account, outbox=work.id, address=address, reason=reason)
+    trace.row_finished(
+        account=account,
+        outbox=work.id,
+        status=status,
+        attempt=work.item.row.attempts,
+        recipients=len(work.outcomes),
+        session=work.attempt.session,
+    )
+
+
 def record(context: Context, works: Sequence[Work]) -> dict[int, str]:
     """Write the verdicts of attempts; give the status that each row comes to. Raises StoreError after the last try."""
     wait = WAIT

@@ -25,6 +25,7 @@ MAX_NAME_CHARACTERS: Final = 1000  # a display name longer than that is no name
 MAX_LIST_CHARACTERS: Final = 1_000_000  # one column; about 30,000 addresses
 MAX_LABEL_OCTETS: Final = 63  # RFC 1035 section 2.3.4
 MAX_COMMENT_DEPTH: Final = 20  # comments nest; nobody writes more than two
+KNOWN_SENDERS: Final = 256  # read and remembered: an account has few
 KNOWN_DOMAINS: Final = 256  # checked and remembered: most letters go to a few
 SHOWN_CHARACTERS: Final = 60  # of a bad piece, in the message about it
 
@@ -36,6 +37,10 @@ _LDH: Final = re.compile(
 _DOTS: Final = re.compile("[.\u3002\uff0e\uff61]")  # RFC 3490 section 3.1: what people type for a dot
 _DEVIATIONS: Final = re.compile("([\u00df\u03c2])")  # IDNA 2003 maps them away, IDNA 2008 keeps them: other domains
 _JOINERS: Final = re.compile("[\u200c\u200d]")
+# All labels are short enough if the whole is; nothing in it needs quotes, A-labels, or another look.
+_COMMON: Final = re.compile(
+    r"[A-Za-z0-9_+=-]+(?:\.[A-Za-z0-9_+=-]+)*@[A-Za-z0-9]+(?:-[A-Za-z0-9]+|\.[A-Za-z0-9]+)*", re.ASCII
+)
 _BARE: Final = re.compile(r"[A-Za-z0-9._+=-]+@[A-Za-z0-9.-]+")
 _PLAIN_FORM: Final = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -86,6 +91,7 @@ def parse_list(text: str) -> list[Mailbox]:
     return [_mailbox(piece) for piece in _pieces(text) if any(token.kind != "space" for token in piece)]
 
 
+@lru_cache(KNOWN_SENDERS)
 def parse_one(text: str) -> Mailbox:
     """Read exactly one address, with or without a name."""
     found = parse_list(text)
@@ -96,6 +102,10 @@ def parse_one(text: str) -> Mailbox:
 
 def check(address: str) -> str:
     """Return the addr-spec in its canonical form: domain in ASCII, local part quoted only where it must be."""
+    if len(address) <= MAX_LABEL_OCTETS and _COMMON.fullmatch(
+        address
+    ):  # as nearly all are; no more than the long way would say
+        return address
     local, separator, domain = address.rpartition("@")
     if not separator or not local or not domain:
         raise InputInvalid(f"{_shown(address)} is no address: name@domain is needed")

@@ -8,7 +8,6 @@ can't make one up: 50 bits, each guess a letter to us. Pure.
 """
 
 import base64
-import hashlib
 import hmac
 import re
 from dataclasses import dataclass
@@ -66,8 +65,8 @@ def mark(recipient: str, key: bytes) -> str:
 
 def tag(text: str, key: bytes, letters: int) -> str:
     """Sign a text: so many letters (a-z, 2-7) of five bits, at most 51."""
-    digest = hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
-    return base64.b32encode(digest).decode("ascii").lower()[:letters]
+    digest = hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256")
+    return base64.b32encode(digest[: letters * 5 // 8 + 1]).decode("ascii").lower()[:letters]
 
 
 def base36(number: int) -> str:

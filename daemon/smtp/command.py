@@ -6,12 +6,14 @@ leaves. Sources: RFC 5321 section 4.1, 1870, 2033, 2920, 3030, 3207, 3461, 4954,
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import ClassVar, Final
 
 from daemon.errors import OutOfState
 from daemon.mail.envelope import Notice
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_XTEXT: Final = re.compile(r"[!-*,-<>-~]*")  # what needs no escape in it
 _NOT_XTEXT: Final = re.compile(rb"[^!-*,-<>-~]")  # RFC 3461 section 4
 _NOT_UNITEXT: Final = re.compile(r"[\x00-\x20+=\\\x7f]")  # RFC 6533 section 3
 
@@ -166,13 +168,20 @@ class Rcpt(Command):
         line = f"RCPT TO:<{self.address}>"
         if self.notice is None:
             return line
-        notify = ",".join(sorted(self.notice.notify)).upper() or "NEVER"
+        notify = _listed(self.notice.notify)
         if self.address.isascii():
             return f"{line} NOTIFY={notify} ORCPT=rfc822;{_xtext(self.address)}"
         return f"{line} NOTIFY={notify} ORCPT=utf-8;{_NOT_UNITEXT.sub(_escaped, self.address)}"
 
 
+@cache
+def _listed(notify: frozenset[str]) -> str:
+    return ",".join(sorted(notify)).upper() or "NEVER"
+
+
 def _xtext(text: str) -> str:
+    if _XTEXT.fullmatch(text):
+        return text
     return _NOT_XTEXT.sub(lambda one: b"+%02X" % one[0][0], text.encode("utf-8", "replace")).decode("ascii")
 
 

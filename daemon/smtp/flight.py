@@ -29,7 +29,9 @@ from daemon.smtp.transaction import GROUP_COMMANDS, PIECE_OCTETS, Transaction
 from daemon.smtp.window import Window
 
 LOOK_SECONDS: Final = 0.001  # what the relay said is looked for again before each send, but not so soon
-END_PATIENCE: Final = 10  # timeouts waited for the reply to a letter's end: 10 minutes, RFC 5321 section 4.5.3.2.6
+# Timeouts waited for the reply to a letter's end: 10 minutes, RFC 5321 section 4.5.3.2.6. Further ones, in LMTP, have one
+# timeout each: a server that has only one final reply for all is no LMTP server, and what became of the others is not known.
+END_PATIENCE: Final = 10
 
 Carried = tuple[Parcel, dict[str, Outcome]]
 
@@ -246,8 +248,8 @@ class Flight:
         """Wait until something moves, and take what came."""
         dialogue, end_at = self._dialogue, self._under_way[0].end_at
         if not dialogue.answers:
-            has_left = end_at is not None and dialogue.left >= end_at
-            dialogue.turn(patience=END_PATIENCE if has_left else 1)
+            is_deciding = end_at is not None and dialogue.left >= end_at and not self._under_way[0].finals
+            dialogue.turn(patience=END_PATIENCE if is_deciding else 1)
         self._take_answers()
 
     def _take_answers(self) -> None:

@@ -14,12 +14,12 @@ from typing import Final, Self
 
 from daemon import errors
 from daemon.mail import address
-from daemon.mail.envelope import Envelope, Parcel
+from daemon.mail.envelope import Parcel
 from daemon.smtp import command as commands
 from daemon.smtp.dialogue import Dialogue, Progress
 from daemon.smtp.features import CHUNKING, MAILMAX, RCPTMAX, Features
 from daemon.smtp.flight import Carried, Flight
-from daemon.smtp.replies import Outcome, Reply, Stage, is_transient
+from daemon.smtp.replies import Reply, Stage, is_transient
 from daemon.smtp.session import Answer
 from daemon.smtp.standing import Chunks, Standing
 from daemon.wire import sasl
@@ -232,24 +232,6 @@ class Relay:
         self._ensure_usable()
         return Flight(self._dialogue, self._standing, parcels, before_end=before_end, window=window).run()
 
-    def send(
-        self,
-        envelope: Envelope,
-        content: bytes,
-        *,
-        smtputf8: bool = False,
-        eightbit: bool = False,
-        before_final_dot: Callable[[], None],
-    ) -> dict[str, Outcome]:
-        """Carry one letter; return its outcomes. Raises only while nothing can have been accepted."""
-        parcel = Parcel(key=0, envelope=envelope, content=content, smtputf8=smtputf8, eight_bit=eightbit)
-        carried = self.carry(iter([parcel]), before_end=lambda _key: before_final_dot(), window=lambda: 1)
-        for _, outcomes in carried:
-            with suppress(errors.PostroomError):
-                next(carried, None)  # it comes to its end; what became of the line shows in `usable`
-            return outcomes
-        raise errors.ConnectionLost(f"{self._peer}: the relay ended the session before the letter")
-
     def resume(self, *, deadline: float, progress: Callable[[], None]) -> bool:
         """Go on with a session that was idle, with a deadline and a progress of its own; False if the relay has left meanwhile."""
         self._stream.deadline = deadline
@@ -262,33 +244,6 @@ class Relay:
             except (errors.WireError, errors.Stopped):
                 self._dialogue.lose()
         return self.usable and not self._dialogue.answers
-
-    def refresh(self) -> bool:
-        """Ask a relay that was idle whether it is still there, with no letter begun; False when it is not, which is no fault."""
-        if not self.usable:
-            return False
-        with suppress(errors.WireError, errors.SmtpError):
-            self.reset()
-        return self.usable
-
-    def reset(self) -> None:
-        """Make the relay forget a letter that was begun."""
-        self._ask_plainly(commands.Rset())
-
-    def noop(self) -> None:
-        """Ask whether the relay is still there."""
-        self._ask_plainly(commands.Noop())
-
-    def _ask_plainly(self, one: commands.Command) -> None:
-        self._ensure_usable()
-        try:
-            reply = self._dialogue.ask(one).reply
-        except BaseException:
-            self._dialogue.lose()
-            raise
-        if not reply.is_positive:
-            self._dialogue.lose()
-            raise self._refused(f"at {one.shown}", reply)
 
     # --- endings ----------------------------------------------------------------------------------------------------
 

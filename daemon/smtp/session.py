@@ -113,6 +113,7 @@ REPLYING: Final[dict[type[Command], dict[int, State | None]]] = {
     commands.Quit: {2: State.CLOSED, 4: State.CLOSED, 5: State.CLOSED},
 }
 GREETING: Final[dict[int, State | None]] = {2: State.GREETED, 4: State.CLOSED, 5: State.CLOSED}
+_SPEECHLESS: Final = frozenset({State.TLS, State.CLOSED})  # no line is expected then
 _HELLOS: Final = (commands.Ehlo, commands.Lhlo, commands.Helo)
 _ENDS: Final = (commands.FinalDot, commands.BdatLast)
 
@@ -210,8 +211,9 @@ class Session:
         self.ensure_sound()
         self._reader.feed(octets)
         events: list[Event] = []
+        next_line = self._reader.next_line
         try:
-            while self.state not in (State.TLS, State.CLOSED) and (line := self._reader.next_line()) is not None:
+            while self.state not in _SPEECHLESS and (line := next_line()) is not None:
                 read = _read(line)
                 events.append(Heard(read.shown, len(line)))
                 answer = self._line(read, len(line))

@@ -35,7 +35,7 @@ class Transaction:
     said.  unanswered: commands whose replies are to come.  by_chunks: it goes by BDAT.  is_asked: DATA was said, or `first_field` by BDAT.
     pieces: of the content, once it is being said.  end_at: the octet of the connection behind which the relay may have the
     letter, None while it was not ended.  is_said: nothing more will be said of it.  refusal: of DATA, or of a chunk.
-    wants_login: a reply spoke of us and not of the letter.
+    wants_login: a reply spoke of us and not of the letter.  finals: final replies that came, in LMTP.
     """
 
     def __init__(self, parcel: Parcel, features: Features) -> None:
@@ -60,7 +60,7 @@ class Transaction:
         self.refusal: Reply | None = None
         self._waiting = iter(self._named)  # recipients whose replies are to come
         self._accepted: list[str] = []
-        self._finals = 0  # final replies that came, in LMTP
+        self.finals = 0
 
     # --- before a word is said --------------------------------------------------------------------------------------
 
@@ -137,8 +137,8 @@ class Transaction:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody was accepted."""
-        return bool(self._accepted)
+        """Whether somebody was accepted, and the sender too."""
+        return self.is_begun and bool(self._accepted)
 
     @property
     def is_sent(self) -> bool:
@@ -179,12 +179,17 @@ class Transaction:
             self.outcomes[recipient] = outcome(reply, Stage.RCPT)
 
     def _take_final(self, reply: Reply, *, lmtp: bool) -> None:
+        verdict: Outcome = outcome(reply, Stage.DOT)
+        if isinstance(verdict, Sent) and self.end_at is not None and not self.is_begun:
+            # It refused the sender, and took recipients and letter behind that: which of both it meant nobody knows.
+            verdict = InDoubt(f"the relay refused the sender ({self.mail_reply}) and then took the letter: {reply}")
+            self.outcomes |= dict.fromkeys(self._accepted if not lmtp else self._accepted[self.finals :][:1], verdict)
         if not lmtp:
-            self.settle(outcome(reply, Stage.DOT))
+            self.settle(verdict)
         elif self._accepted:
-            self.outcomes.setdefault(self._accepted[self._finals], outcome(reply, Stage.DOT))
-            self._finals += 1
-            self.unanswered += self._finals < len(self._accepted)
+            self.outcomes.setdefault(self._accepted[self.finals], verdict)
+            self.finals += 1
+            self.unanswered += self.finals < len(self._accepted)
 
     def settle(self, verdict: Outcome) -> None:
         """Give this outcome to all recipients that have none yet."""

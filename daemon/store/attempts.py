@@ -125,11 +125,13 @@ def prepare(
     owner: str | None = None,
     split: int = 100,
     marked: bool = False,
+    unasked: Collection[str] = (),
 ) -> dict[int, Attempt]:
     """Begin an attempt at each of these rows; recipients are written down at the first one. Returns them by row.
 
     owner: who claimed the rows; one that is another's by now, or at which an attempt is under way, is left out: its sender
-    slept past its lease.  split: recipients a letter.  marked: they are `committing` at once.
+    slept past its lease.  split: recipients a letter.  marked: they are `committing` at once.  unasked: addresses to
+    which no letter goes: none counts for them.
     """
     ids = [one.outbox_id for one in begun]
     statements.lock(tx, outbox, ids)
@@ -163,7 +165,13 @@ def prepare(
         "committing_at": at if marked else None,
     }
     made = [
-        {"id": one.id, "outbox_id": key, "number": one.number, "letters": -(-len(one.addresses) // split), **same}
+        {
+            "id": one.id,
+            "outbox_id": key,
+            "number": one.number,
+            "letters": -(-sum(to not in unasked for to in one.addresses) // split),
+            **same,
+        }
         for key, one in begun_now.items()
     ]
     statements.bulk(tx, _insert_attempts, made)

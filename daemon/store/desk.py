@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, case, cast, insert, literal, or_, select, update
 
 from daemon import errors
-from daemon.mail.compose import Attachment
+from daemon.mail.entity import Attachment
 from daemon.store.dialect import statements
 from daemon.store.dialect.types import Instant, utc_now
 from daemon.store.schema import outbox, outbox_attachments, outbox_attempts, outbox_recipients

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, case, cast, exists, func, or_, select, text, update
 
-from daemon.mail.compose import Attachment
+from daemon.mail.entity import Attachment
 from daemon.store.attempts import Attempt, Begun, Finished, Verdict, committing, prepare, record
 from daemon.store.claims import Claimed, claim
 from daemon.store.desk import add, cancel, hold, listing, release, retry, show

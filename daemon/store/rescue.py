@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, case, or_, select, update
+from sqlalchemy import Connection, case, select, update
 
 from daemon.store.dialect import statements
 from daemon.store.lease import is_dead
-from daemon.store.schema import outbox, outbox_attempts, outbox_recipients
+from daemon.store.schema import OUTBOX_STOPPED, outbox, outbox_attempts, outbox_recipients
 from daemon.store.settlement import TO_BE_SENT, settle
 
-# What somebody may make of a row while it is being sent; its sender has it until it is done.
-STOPPED: Final = ("held", "cancelled")
-CLAIMED: Final = ("sending", *STOPPED)
+CLAIMED: Final = (
+    "sending",
+    "held",
+    "cancelled",
+)  # somebody may stop a row while it is sent; its sender has it until it is done
 DIED: Final = "the process that was sending ended after the letter was given and before the relay's answer was recorded"
 
 
@@ -80,14 +82,14 @@ def _close_attempts(
 
 def rescue(tx: Connection, now: datetime) -> Rescued:
     """Return the rows of processes that are dead or whose lease ran out; those past the mark are in doubt."""
-    t = outbox.c
-    is_claimed = or_(t.status == "sending", t.status.in_(STOPPED) & t.lease_owner.is_not(None))
-    query = select(t.id, t.lease_owner, t.lease_until).where(is_claimed).order_by(t.id)
-    dead = [
-        key
-        for key, owner, until in tx.execute(statements.for_update(tx, query, skip_locked=True))
-        if owner is None or until is None or until <= now or is_dead(owner)
-    ]
+    t, dead = outbox.c, list[int]()
+    for is_claimed in (t.status == "sending", OUTBOX_STOPPED):  # an index each
+        query = select(t.id, t.status, t.lease_owner, t.lease_until).where(is_claimed).order_by(t.id)
+        dead += [
+            key
+            for key, status, owner, until in tx.execute(statements.for_update(tx, query, skip_locked=True))
+            if status in CLAIMED and (owner is None or until is None or until <= now or is_dead(owner))
+        ]
     opened, doubted = _close_attempts(tx, dead, now)
     ends = {key: (now, DIED if key in doubted else None) for key in dead}
     settle(tx, ends, now=now, uncounted=set(dead) - opened)

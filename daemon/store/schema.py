@@ -309,6 +309,9 @@ Index("ix_outbox_turn", outbox.c.account, outbox.c.priority.desc(), outbox.c.nex
       sqlite_where=_waiting, postgresql_where=_waiting)  # fmt: skip
 Index("ix_outbox_due", outbox.c.account, outbox.c.next_attempt_at, sqlite_where=_waiting, postgresql_where=_waiting)
 Index(None, outbox.c.status)
+# What somebody has stopped while it is being sent. No words of `status` that its own index has: SQLite would read all that is held.
+OUTBOX_STOPPED: Final = outbox.c.lease_owner.is_not(None) & (outbox.c.status != literal_column("'sending'"))
+columns.partial("ix_outbox_stopped", outbox.c.id, OUTBOX_STOPPED)
 columns.partial("ix_outbox_forwards", outbox.c.forwards)
 columns.lookup(outbox.c.message_id)
 

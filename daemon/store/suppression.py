@@ -11,9 +11,8 @@ from sqlalchemy import Connection, Row, delete, select
 
 from daemon.mail import address as addresses
 from daemon.store.dialect import statements, texts
+from daemon.store.dialect.prepared import Prepared
 from daemon.store.schema import suppressions
-
-ADDRESSES_A_STATEMENT: Final = 500  # parameters of one IN list
 
 # What says that the mailbox is not there, now and tomorrow (RFC 3463, RFC 7505). Not 5.2.2 (it is full), not 5.7.x (it does not
 # want us), not 5.4.x (the way there), not 5.0.0: all of these end.
@@ -25,6 +24,11 @@ HARD: Final = {
     "5.1.10": "the domain takes no mail",
     "5.2.1": "the mailbox is disabled",
 }
+
+_T: Final = suppressions.c
+_THOSE: Final = Prepared(
+    lambda conn: select(_T.address, _T.reason).where(statements.among_given(conn, _T.address, "addresses"))
+)
 
 
 def add(
@@ -72,9 +76,4 @@ def among(conn: Connection, given: Sequence[str]) -> dict[str, str]:
 
 
 def _present(conn: Connection, folded: Sequence[str]) -> dict[str, str]:
-    t = suppressions.c
-    found: dict[str, str] = {}
-    for start in range(0, len(folded), ADDRESSES_A_STATEMENT):
-        part = folded[start : start + ADDRESSES_A_STATEMENT]
-        found |= dict(iter(conn.execute(select(t.address, t.reason).where(t.address.in_(part)))))
-    return found
+    return dict(iter(_THOSE.rows(conn, addresses=statements.listed(conn, folded)))) if folded else {}

@@ -362,6 +362,8 @@ CREATE INDEX ix_outbox_message_id ON outbox (message_id) WHERE message_id IS NOT
 
 CREATE INDEX ix_outbox_status ON outbox (status);
 
+CREATE INDEX ix_outbox_stopped ON outbox (id) WHERE lease_owner IS NOT NULL AND status != 'sending';
+
 CREATE INDEX ix_outbox_turn ON outbox (account, priority DESC, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
 
 CREATE TABLE suppressions (

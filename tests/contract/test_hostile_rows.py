@@ -18,7 +18,7 @@ from daemon import errors
 from daemon.demo.smtp_server import Received, SmtpServer
 from daemon.jobs import drain
 from daemon.jobs.context import Context
-from daemon.mail.compose import Attachment
+from daemon.mail.entity import Attachment
 from daemon.store import outbox
 from daemon.store.database import Database
 from tests.doubles import house

@@ -115,9 +115,10 @@ class _Client(Scripted):
         if not self._buffer:
             self._receive()
         self._react("CONTENT")
-        self._content = b""
+        lines = []
         while (line := self._line()) != b".":
-            self._content += line + b"\r\n"
+            lines.append(line + b"\r\n")
+        self._content = b"".join(lines)
         self._end_of_letter()
 
     def _chunk(self, line: bytes, shown: str) -> None:

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
+from daemon import errors
+from daemon.mail.envelope import Envelope, Parcel
 from daemon.smtp.relay import Relay
+from daemon.smtp.replies import Outcome
 from daemon.wire.sasl import Credentials
 from daemon.wire.secret import Secret
 from tests.secrets_used import PASSWORD
@@ -26,6 +29,24 @@ class Tls(NamedTuple):
 
     context: ssl.SSLContext
     ca_file: Path
+
+
+def send(
+    relay: Relay,
+    envelope: Envelope,
+    content: bytes,
+    *,
+    before_final_dot: Callable[[], None] = lambda: None,
+    **options: Any,
+) -> dict[str, Outcome]:
+    """Carry one letter; what became of the line afterwards shows in `usable`. options: of Parcel."""
+    parcel = Parcel(key=0, envelope=envelope, content=content, **options)
+    carried = relay.carry(iter([parcel]), before_end=lambda _key: before_final_dot(), window=lambda: 1)
+    for _, outcomes in carried:
+        with suppress(errors.PostroomError):
+            next(carried, None)
+        return outcomes
+    raise AssertionError("the relay ended the session before the letter")
 
 
 class Line:

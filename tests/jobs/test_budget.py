@@ -11,7 +11,7 @@ from daemon.demo.smtp_server import SmtpServer
 from daemon.jobs import drain
 from daemon.jobs.context import Context
 from daemon.mail.account import Account, Quota
-from daemon.store import budget
+from daemon.store import budget, suppression
 from tests.doubles import house
 
 HOURLY = Quota(count=2, period=timedelta(hours=1))
@@ -56,6 +56,20 @@ def test_the_tightest_of_several_quotas_counts(context: Context, clock: house.Cl
         room = budget.room(conn, "home", [HOURLY, DAILY], clock.now)
     assert 0 == room.letters
     assert clock.now + timedelta(hours=22) < (room.until or clock.now)
+
+
+def test_a_letter_to_nobody_but_suppressed_recipients_is_in_no_budget(
+    context: Context, smtp_server: SmtpServer
+) -> None:
+    home = account(smtp_server.port, [HOURLY])
+    with context.database.transaction() as tx:
+        suppression.add(tx, ["bob@example.net"], now=context.clock())
+    drop(context, 3)
+    with context.database.transaction() as tx:
+        tx.execute(text("INSERT INTO outbox (recipients, body, account) VALUES ('carl@example.net', 'x', 'home')"))
+    assert (3, 1, 0) == ((result := drain.drain(home, context)).failed, result.sent, result.put_back)
+    with context.database.reading() as conn:
+        assert 1 == budget.room(conn, "home", [HOURLY], context.clock()).letters
 
 
 @pytest.mark.parametrize(("quotas", "letters"), [([], None), ([HOURLY], 2)])

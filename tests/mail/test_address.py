@@ -170,6 +170,21 @@ def test_any_text_gives_addresses_or_one_clear_line(text: str) -> None:
         assert not set("\r\n\0") & set(one.address + one.name)
 
 
+@given(st.from_regex(r"[a-z+=_.-]{1,40}@[A-Za-z0-9._-]{1,40}", fullmatch=True))
+def test_the_short_way_of_the_usual_addresses_says_what_the_long_one_says(given_address: str) -> None:
+    """Quotes that are not needed are taken away, and with them every address goes the long way."""
+    local, _, domain = given_address.partition("@")
+
+    def checked(spelled: str) -> str:
+        try:
+            return address.check(spelled)
+        except errors.InputInvalid:
+            return "refused"
+
+    long = checked(f'"{local}"@{domain}')
+    assert (long if not long.startswith('"') else "refused") == checked(given_address)
+
+
 @pytest.mark.parametrize("piece", ['"', "(", "<", "\\", "a@b ", "=?utf-8?q?a?=", "[", ":", "((((", '"\\', "a:", "ü."])
 def test_long_nonsense_is_read_in_linear_time(piece: str) -> None:
     """A quadratic step would take minutes here, and the timeout of the suite would say so."""

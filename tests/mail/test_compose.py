@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon import errors
-from daemon.mail.compose import Attachment, Draft, Letter, Recipient, compose, new_message_id
+from daemon.mail.compose import Draft, Letter, Recipient, compose, new_message_id
+from daemon.mail.entity import Attachment
 from daemon.wire import lines
 
 NOW = datetime(2026, 11, 23, 12, 0, 5, 123456, tzinfo=UTC)

@@ -463,25 +463,3 @@ def test_lmtp_is_not_tried_with_helo(mta: Mta, connect: Connect) -> None:
     with pytest.raises(errors.RelayRefused, match="at LHLO: 502"):
         connect(mta.port, protocol=LMTP)
     assert ["LHLO us.example"] == mta.commands
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (None, True),
-        (Answer(octets=b"421 4.4.2 idle\r\n", then=Then.CLOSE), False),
-        (Answer(octets=b"", then=Then.RESET), False),
-        (Answer(octets=b"500 what\r\n"), False),
-    ],
-    ids=["here", "421", "gone", "odd"],
-)
-def test_an_idle_connection_is_asked_before_it_is_used(
-    mta: Mta, connect: Connect, answer: Answer | None, *, expected: bool
-) -> None:
-    relay = connect(mta.port)
-    assert (sent(0), "") == carry(relay, [parcel(0)])
-    if answer is not None:
-        mta.answers["RSET"] = answer
-    assert expected == relay.refresh() == relay.usable
-    if not expected:
-        assert not relay.refresh()

@@ -13,6 +13,7 @@ from daemon.wire.stream import Endpoint, Security
 from daemon.wire.transcript import Transcript
 from tests.doubles.dialogue import DIALOGUES
 from tests.doubles.scripted import Scripted
+from tests.doubles.smtp_double import send
 
 BOB, NO, LATER = "bob@example.net", "no@example.net", "later@example.net"
 CONTENT = b"Subject: x\r\n\r\n.dot\r\nText.\r\n"
@@ -60,7 +61,7 @@ def test_each_recipient_gets_the_outcome_that_the_dialogue_gives_it(name: str) -
     marks: list[str] = []
     with Scripted(Path(f"smtp_{name}.txt")) as server, closing(connect(server.port)) as relay:
         envelope = Envelope(sender="anna@example.org", recipients=(BOB, NO, LATER))
-        outcomes = relay.send(envelope, CONTENT, before_final_dot=lambda: marks.append("committing"))
+        outcomes = send(relay, envelope, CONTENT, before_final_dot=lambda: marks.append("committing"))
         relay.quit()
     assert OUTCOMES[name] == tuple(type(outcomes[to]) for to in (BOB, NO, LATER))
     assert (["committing"] if name != "hangs_up_at_data" else []) == marks

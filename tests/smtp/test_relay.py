@@ -15,7 +15,7 @@ from daemon.wire.sasl import Credentials
 from daemon.wire.secret import Secret
 from daemon.wire.stream import Security
 from daemon.wire.transcript import Transcript
-from tests.doubles.smtp_double import ANNA, Connect, Line, RawRelay, Tls
+from tests.doubles.smtp_double import ANNA, Connect, Line, RawRelay, Tls, send
 from tests.secrets_used import PASSWORD
 
 TO_BOB = Envelope(sender="anna@example.org", recipients=("bob@example.net",))
@@ -26,7 +26,7 @@ def test_a_letter_goes_and_the_session_ends_well(server: SmtpServer, connect: Co
     relay = connect(server.port)
     assert "PIPELINING" in relay.features.names
     assert relay.tls_version is None
-    (sent,) = relay.send(TO_BOB, b"Subject: x\r\n\r\n.dot\r\n", before_final_dot=lambda: None).values()
+    (sent,) = send(relay, TO_BOB, b"Subject: x\r\n\r\n.dot\r\n").values()
     assert isinstance(sent, Sent)
     assert relay.usable
     relay.quit()
@@ -51,25 +51,8 @@ def test_what_is_said_after_the_end_is_a_lost_connection(server: SmtpServer, con
     relay.close()
     relay.close()
     relay.quit()
-    for act in (relay.noop, relay.reset, lambda: relay.send(TO_BOB, b"x", before_final_dot=lambda: None)):
-        with pytest.raises(errors.ConnectionLost, match="given up"):
-            act()
-
-
-def test_noop_and_reset_are_answered(server: SmtpServer, connect: Connect) -> None:
-    relay = connect(server.port)
-    relay.noop()
-    relay.reset()
-    assert ["EHLO us.example", "NOOP", "RSET"] == server.commands
-    assert relay.usable
-
-
-def test_a_refused_reset_ends_the_session(server: SmtpServer, connect: Connect) -> None:
-    relay = connect(server.port)
-    server.answers["RSET"] = Answer(octets=b"500 5.5.1 what?\r\n")
-    with pytest.raises(errors.RelayRefused, match="refused at RSET: 500"):
-        relay.reset()
-    assert not relay.usable
+    with pytest.raises(errors.ConnectionLost, match="given up"):
+        send(relay, TO_BOB, b"x")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +72,7 @@ def test_helo_where_ehlo_is_not_known(server: SmtpServer, connect: Connect) -> N
     server.knows_ehlo = False
     relay = connect(server.port)
     assert frozenset() == relay.features.names
-    assert relay.send(TO_BOB, b"x\r\n", before_final_dot=lambda: None)
+    assert send(relay, TO_BOB, b"x\r\n")
     relay.quit()
     assert ["EHLO us.example", "HELO us.example", "MAIL FROM:<anna@example.org>"] == server.commands[:3]
     assert [] == server.violations
@@ -180,7 +163,7 @@ def test_letters_go_encrypted(tls: Tls, connect: Connect, security: Security) ->
         server.needs_tls = True
         relay = connect(server.port, ANNA, security=security, ca_file=tls.ca_file)
         assert str(relay.tls_version).startswith("TLSv1.")
-        relay.send(TO_BOB, b"x\r\n", before_final_dot=lambda: None)
+        send(relay, TO_BOB, b"x\r\n")
         relay.quit()
     assert [(True, "anna")] == [(letter.encrypted, letter.user) for letter in server.received]
     assert [] == server.violations

@@ -11,9 +11,14 @@ from daemon import errors
 from daemon.demo.connection import Seen, Then
 from daemon.demo.listener import Answer
 from daemon.demo.smtp_server import SmtpServer
-from daemon.mail.envelope import Envelope
+from daemon.mail.envelope import Envelope, Parcel
+from daemon.smtp import command as commands
+from daemon.smtp import flight
+from daemon.smtp.features import Features
 from daemon.smtp.relay import Relay
 from daemon.smtp.replies import Deferred, Failed, InDoubt, Outcome, Reply, Sent
+from daemon.smtp.transaction import Transaction
+from tests.doubles import smtp_double
 from tests.doubles.smtp_double import Connect, Line, RawRelay
 
 CONTENT = b"Subject: x\r\n\r\nText.\r\n.\r\n..\r\nend\r\n"
@@ -34,7 +39,7 @@ class Mark:
 
 
 def send(relay: Relay, envelope: Envelope = TO_ALL, content: bytes = CONTENT, **options: Any) -> dict[str, Outcome]:
-    return relay.send(envelope, content, **({"before_final_dot": Mark()} | options))
+    return smtp_double.send(relay, envelope, content, **options)
 
 
 def kinds(outcomes: dict[str, Outcome]) -> list[type[Outcome]]:
@@ -121,7 +126,7 @@ def test_any_content_is_ended_by_our_dot_only(server: SmtpServer, connect: Conne
 def test_parameters_say_what_the_letter_needs(server: SmtpServer, connect: Connect) -> None:
     content = "Subject: ü\r\n\r\nü\r\n".encode()
     envelope = Envelope(sender="änne@example.org", recipients=("jörg@example.net",))
-    assert [Sent] == kinds(send(connect(server.port), envelope, content, smtputf8=True, eightbit=True))
+    assert [Sent] == kinds(send(connect(server.port), envelope, content, smtputf8=True, eight_bit=True))
     assert {"SIZE": "19", "BODY": "8BITMIME", "SMTPUTF8": ""} == server.received[0].parameters
     assert ("änne@example.org", ("jörg@example.net",)) == (server.received[0].sender, server.received[0].recipients)
 
@@ -129,7 +134,7 @@ def test_parameters_say_what_the_letter_needs(server: SmtpServer, connect: Conne
 # --- what the relay can't do ------------------------------------------------------------------------------------------
 
 UNABLE: list[tuple[str, dict[str, Any], str]] = [
-    ("8BITMIME", {"eightbit": True, "content": b"DKIM-Signature: v=1\r\n\r\n\xfc\r\n"}, "no 8BITMIME"),
+    ("8BITMIME", {"eight_bit": True, "content": b"DKIM-Signature: v=1\r\n\r\n\xfc\r\n"}, "no 8BITMIME"),
     ("SMTPUTF8", {"smtputf8": True}, "offers no SMTPUTF8"),
 ]
 
@@ -150,7 +155,7 @@ def test_what_the_relay_can_not_carry_fails_without_asking(
 def test_eight_bits_are_encoded_for_a_relay_that_does_not_take_them(server: SmtpServer, connect: Connect) -> None:
     server.extensions.discard("8BITMIME")
     content = "Subject: x\r\n\r\nGrüße\r\n".encode()
-    assert [Sent] * 3 == kinds(send(connect(server.port), content=content, eightbit=True))
+    assert [Sent] * 3 == kinds(send(connect(server.port), content=content, eight_bit=True))
     (letter,) = server.received
     encoded = (
         b"Subject: x\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=C3=BC=C3=9Fe\r\n"
@@ -555,3 +560,50 @@ def test_a_failing_pulse_ends_the_session_but_not_a_verdict(server: SmtpServer, 
     with pytest.raises(errors.DatabaseBusy):
         send(relay)
     assert not relay.usable
+
+
+# --- replies that contradict each other -------------------------------------------------------------------------------
+
+CONTRADICTIONS = [
+    (False, [550, 503, 250], Failed),  # nobody was accepted, so nobody can have it
+    (False, [550, 250, 250], InDoubt),
+    (False, [451, 250, 250], InDoubt),
+    (False, [550, 250, 503], Failed),
+    (False, [451, 250, 451], Deferred),
+    (True, [550, 250, 250], InDoubt),
+]
+
+
+@pytest.mark.parametrize(("lmtp", "codes", "expected"), CONTRADICTIONS)
+def test_a_letter_that_is_taken_behind_a_refused_sender_is_a_doubt(
+    codes: list[int], expected: type[Outcome], *, lmtp: bool
+) -> None:
+    """In a flight by BDAT all is said before the first reply; a relay that then takes the end had somebody to take it for."""
+    features = Features.of(["relay", "PIPELINING", "CHUNKING"])
+    envelope = Envelope(sender="anna@example.org", recipients=(BOB,))
+    letter = Transaction(Parcel(key=1, envelope=envelope, content=CONTENT), features)
+    letter.unanswered, letter.end_at = len(codes), 1
+    said = (*letter.envelope, commands.BdatLast(CONTENT))
+    for command, code in zip(said, codes, strict=True):
+        letter.take(command, Reply.of(code, ["said"]), lmtp=lmtp)
+    assert [expected] == kinds(letter.verdict())
+    assert 0 == letter.unanswered
+
+
+def test_one_final_reply_for_all_recipients_of_lmtp_is_no_reason_to_wait_for_long(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flight, "END_PATIENCE", 1_000_000)
+    is_over = threading.Event()
+
+    def play(line: Line) -> None:
+        line.say(b"220 x\r\n")
+        line.answer(b"250 x\r\n", *[b"250 x\r\n"] * 4, b"354 go\r\n")
+        line.hear_until(b".\r\n")
+        line.say(b"250 2.0.0 taken\r\n")
+        is_over.wait(30)
+
+    with RawRelay(play) as raw:
+        outcomes = send(connect(raw.port, protocol="lmtp", timeout_seconds=0.3))
+        is_over.set()
+    assert [Sent, InDoubt, InDoubt] == kinds(outcomes)

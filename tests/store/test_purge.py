@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert, text, update
 
 from daemon import errors
-from daemon.mail.compose import Attachment
+from daemon.mail.entity import Attachment
 from daemon.store import desk, purge
 from daemon.store.database import Database
 from daemon.store.dialect.rules import FINISHED
