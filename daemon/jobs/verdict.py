@@ -73,7 +73,9 @@ def finished(context: Context, works: Sequence[Work]) -> list[outbox.Finished]:
         outbox.Finished(
             attempt=work.attempt,
             verdicts=[of(to, outcome) for to, outcome in work.outcomes.items()],
-            next_attempt_at=context.backoff.next_attempt(work.item.row.attempts, now, context.jitter()),
+            next_attempt_at=None
+            if all(isinstance(one, Sent) for one in work.outcomes.values())
+            else context.backoff.next_attempt(work.item.row.attempts, now, context.jitter()),
             transcript=work.transcript,
         )
         for work in works

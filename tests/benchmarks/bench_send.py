@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import figures, promptness, sendings
+from tests.benchmarks import costs, figures, promptness, sendings
 from tests.benchmarks.figures import Series
 from tests.benchmarks.sendings import Stage
 from tests.servers import child, sink
@@ -40,7 +40,11 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(SCENARIOS), help="letters of scenarios, with commas")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="a file for every run")
-    parser.add_argument("--profile", type=Path, help="a directory for cProfile files of each of our drains; slows them")
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        help="a directory for cProfile files of each of our drains, and a table of what a row costs; slows them",
+    )
     parser.add_argument("--alone", action="store_true", help="without the others: no ratios, but quick")
     chosen = parser.parse_args()
     wanted = chosen.only.split(",")
@@ -62,6 +66,8 @@ def main() -> int:
                     chosen.json.write_text(json.dumps([each.summary() for each in measured], indent=1))
     print(f"\nMedians of {chosen.rounds} rounds; load average {load:.1f} before, {os.getloadavg()[0]:.1f} after:\n")
     print("\n".join(figures.table(measured)))
+    if chosen.profile:
+        print("\n".join(costs.table(chosen.profile)))
     wrong = sorted({error for one in measured for error in one.errors()})
     for error in wrong:
         print(f"error: {error}")

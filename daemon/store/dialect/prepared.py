@@ -25,14 +25,14 @@ class _Form:
     """A statement as a driver takes it.
 
     names: of its parameters, in their order; None where the driver takes them by name.  constants: values that the statement
-    brings.  given, got: how values and columns are translated, where they are; got is empty if no column is.
+    brings.  given, got: how values and columns are translated, those that are.
     """
 
     text: str
     names: Sequence[str] | None
     constants: dict[str, Any]
     given: Sequence[tuple[str, Process]]
-    got: Sequence[Process | None]
+    got: Sequence[tuple[int, Process]]
 
 
 class Prepared:
@@ -49,10 +49,13 @@ class Prepared:
         found: list[tuple[Any, ...]] = self._run(conn, form, values).fetchall()
         if not form.got:
             return found
-        return [
-            tuple(one if process is None else process(one) for process, one in zip(form.got, row, strict=True))
-            for row in found
-        ]
+        rows = []
+        for one in found:
+            row = list(one)
+            for place, process in form.got:
+                row[place] = process(row[place])
+            rows.append(tuple(row))
+        return rows
 
     def first(self, conn: Connection, **values: Any) -> tuple[Any, ...] | None:
         """Run it; give its only row, None if there is none."""
@@ -82,7 +85,7 @@ class Prepared:
             names=compiled.positiontup,
             constants={name: one.value for name, one in binds.items() if not one.required},
             given=[(name, process) for name, process in translated.items() if process is not None],
-            got=columns if any(columns) else [],
+            got=[(place, process) for place, process in enumerate(columns) if process is not None],
         )
         self._forms[dialect.name] = made
         return made
