@@ -169,7 +169,9 @@ def _dkim(reader: Reader, prefix: str, domain: str) -> Dkim | None:
     ):
         reader.missing(prefix + one.name, f"{one.takes}, for {other.name}")
     file = _credential(reader, key_file)
-    return Dkim(key_file=file, selector=selector, domain=domain) if file is not None and selector is not None else None
+    if file is None or selector is None:
+        return None
+    return Dkim(key_file=file, selector=selector, domain=domain, is_credential=_is_credential(reader, file))
 
 
 def _switch(reader: Reader, prefix: str, variable: variables.Variable[str]) -> bool | None:
@@ -232,12 +234,21 @@ def _password(reader: Reader, prefix: str, username: str, *, needed: str) -> Sec
         reader.missing(prefix + variables.PASSWORD.name, f"{needed} (or set {others} instead)")
     if len(given) != 1:
         return None
-    return SecretSource(**given, username=username if "keyring" in given else None)
+    return SecretSource(
+        **given,
+        username=username if "keyring" in given else None,
+        is_credential="file" in given and _is_credential(reader, given["file"]),
+    )
 
 
 def _credential(reader: Reader, file: Path | None) -> Path | None:
     """Return the file; a relative one is a credential where systemd gives some (systemd.exec(5), LoadCredential=)."""
     return Path(reader.credentials) / file if file is not None and reader.credentials else file
+
+
+def _is_credential(reader: Reader, file: Path) -> bool:
+    """Tell whether systemd keeps the file for us."""
+    return reader.credentials is not None and Path(reader.credentials) in file.parents
 
 
 def _given(**values: Any) -> dict[str, Any]:

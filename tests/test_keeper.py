@@ -47,7 +47,8 @@ class House:
     def __init__(self, url: str, manager: socket.socket, variables: dict[str, str]) -> None:
         self.variables, self.manager, self.said = variables, manager, ""
         self.database = Database(url)
-        self.context = house.context(self.database, house.Clock())
+        self.clock = house.Clock()
+        self.context = house.context(self.database, self.clock)
         settings = self.read()
         self.schedule = Schedule(self.context, settings.accounts.values())
         self.signals = Signals(threading.Event(), reloads=True)
@@ -251,6 +252,7 @@ def test_a_password_that_was_rotated_is_tried_at_once_after_a_reload(
         wait_for(lambda: last_poll(made.database, "home") == "failed")
         server.answers.clear()
         file.write_text(PASSWORD, encoding="utf-8")
+        made.clock.forward(seconds=1)
         made.reload()
         wait_for(lambda: last_poll(made.database, "home") == "ok")
 

@@ -152,7 +152,7 @@ def within(letters: int | None, items: list[Item], unasked: Collection[str], spl
 
 def signer(dkim: Dkim) -> Signer:
     """Read the key, anew for each session; SecretUnavailable where it can't sign."""
-    key = secret.read_key(dkim.key_file)
+    key = secret.read_key(dkim.key_file, is_credential=dkim.is_credential)
     return Signer(key, selector=dkim.selector, domain=dkim.domain, origin=f"DKIM key file {dkim.key_file}")
 
 

@@ -81,7 +81,7 @@ class Turns:
         is_command = pop3.password is not None and pop3.password.command is not None
         with self._lock:
             last = max(stopped_since, self._looked.get(name, self.began_at))
-            is_first = name not in self._looked and stopped_since <= self.began_at
+            is_first = name not in self._looked and stopped_since < self.began_at
             if not is_first and now < last + (self.longest_wait if is_command else LOOK_EVERY):
                 return False
             self._looked[name] = now

@@ -110,11 +110,15 @@ class Pop3:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dkim:
-    """How letters are signed (RFC 6376): the key's file, and where its public half is in the DNS."""
+    """How letters are signed (RFC 6376): the key's file, and where its public half is in the DNS.
+
+    is_credential: systemd keeps the file for us.
+    """
 
     key_file: Path
     selector: str
     domain: str
+    is_credential: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,8 +80,13 @@ class Conversation:
             self._stream.heard(f"({lines} lines)", len(event.whole))
         elif not isinstance(event, Body):
             self._stream.heard(event.shown, event.octets)
+            if (
+                isinstance(event, Reply) and not event.ok
+            ):  # it becomes an error, and some servers repeat what they were told
+                return event._replace(text=self._stream.transcript.scrub(event.text))
         return event
 
     def named(self, error: errors.ProtocolViolation) -> errors.ProtocolViolation:
         """Return the violation with the server's name in front."""
-        return type(error)(f"{self.peer}: the server does not keep to POP3: {error}")
+        said = self._stream.transcript.scrub(str(error))
+        return type(error)(f"{self.peer}: the server does not keep to POP3: {said}")

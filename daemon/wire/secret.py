@@ -1,12 +1,13 @@
 """A secret that can't be shown by accident, and where secrets come from: a value, a file's first line, a command's, a keyring.
 
-A secret is read anew for each session, so that a rotated password needs no restart. Raises SecretUnavailable with what to
-do about it. Never logs, never keeps a secret longer than its caller does, never runs a shell.
+A secret is read anew for each session, so that a rotated password needs no restart. A file that others may read is refused, as
+ssh does with keys: a password that was readable is one to be changed. Raises SecretUnavailable with what to do about it. Never logs, never keeps a secret longer than its caller does, never runs a shell.
 """
 
 import hmac
 import os
 import signal
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ class SecretSource:
     command: tuple[str, ...] | None = None
     keyring: str | None = None
     username: str | None = None
+    is_credential: bool = False
 
     def __post_init__(self) -> None:
         """Hold the caller to one place."""
@@ -82,7 +84,7 @@ class SecretSource:
         if self.value is not None:
             return self.value
         if self.file is not None:
-            return _read_file(self.file)
+            return _first_line(*_read(self.file, "password file", is_credential=self.is_credential))
         if self.keyring is not None:
             return _ask(self.keyring, self.username or "")
         return _run(self.command or ())
@@ -100,14 +102,33 @@ def _first_line(octets: bytes, origin: str) -> Secret:
         raise SecretUnavailable(f"{origin}: the first line is not UTF-8 text") from None
 
 
-def _read_file(path: Path) -> Secret:
+def _read(path: Path, kind: str, *, is_credential: bool) -> tuple[bytes, str]:
+    """Return a file's octets, and the words that name it; SecretUnavailable where it can't be read, or others may read it."""
+    origin = f"{kind} {path}"
     try:
         with path.open("rb") as file:
-            octets = file.readline(SECRET_OCTETS)
+            if not is_credential:
+                _refuse_loose(os.fstat(file.fileno()), path, origin)
+            return file.read(SECRET_OCTETS), origin
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SecretUnavailable(f"password file {path}: {reason}") from error
-    return _first_line(octets, f"password file {path}")
+        raise SecretUnavailable(f"{origin}: {reason}") from error
+
+
+def _refuse_loose(status: os.stat_result, path: Path, origin: str) -> None:
+    """Raise SecretUnavailable for a file that is not ours alone. A pipe has nobody else at its other end.
+
+    A file of root's may be readable for a group, through which a daemon that is not root reads it: root has meant it so.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        return
+    if status.st_uid not in {0, os.geteuid()} and os.geteuid() != 0:
+        raise SecretUnavailable(f"{origin}: it belongs to another user, who can change it: chown {os.geteuid()} {path}")
+    loose = stat.S_IMODE(status.st_mode) & (0o037 if status.st_uid == 0 else 0o077)
+    if loose:
+        who = "others" if loose & 0o007 else "its group"
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        raise SecretUnavailable(f"{origin}: {who} may read or change it (mode {mode}): chmod 600 {path}")
 
 
 def _ask(service: str, username: str) -> Secret:
@@ -134,15 +155,9 @@ def _ask(service: str, username: str) -> Secret:
     return Secret(found)
 
 
-def read_key(path: Path) -> Secret:
+def read_key(path: Path, *, is_credential: bool = False) -> Secret:
     """Return a private key's file whole, as it is now; SecretUnavailable says what is wrong with it."""
-    origin = f"DKIM key file {path}"
-    try:
-        with path.open("rb") as file:
-            octets = file.read(SECRET_OCTETS)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SecretUnavailable(f"{origin}: {reason}") from error
+    octets, origin = _read(path, "DKIM key file", is_credential=is_credential)
     try:
         return Secret(octets.decode("ascii"))
     except UnicodeDecodeError:  # its message would quote the octets
@@ -169,5 +184,7 @@ def _run(command: tuple[str, ...]) -> Secret:
     if process.returncode != 0:
         lines = complaint.decode("utf-8", "replace").strip().splitlines()
         detail = f": {lines[-1][:200]}" if lines else ""
+        if printed := octets.partition(b"\n")[0].decode("utf-8", "replace"):
+            detail = detail.replace(printed, SHOWN)  # it had the password, and failed all the same
         raise SecretUnavailable(f"{origin}: ended with status {process.returncode}{detail}")
     return _first_line(octets[:SECRET_OCTETS], origin)

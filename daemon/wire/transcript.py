@@ -84,10 +84,15 @@ class Transcript:
         if self._sink is not None:
             self._sink(Line(direction, self._clean(shown), octets))
 
-    def _clean(self, shown: str) -> str:
+    def scrub(self, text: str) -> str:
+        """Return a text of the peer's without the guarded secrets, for whoever quotes it elsewhere than here."""
         for secret in self._scrubbed:
-            if secret in shown:
-                shown = shown.replace(secret, SHOWN)
+            if secret in text:
+                text = text.replace(secret, SHOWN)
+        return text
+
+    def _clean(self, shown: str) -> str:
+        shown = self.scrub(shown)
         if not shown.isprintable():
             shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in shown[: SHOWN_CHARACTERS + 1])
         return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[: SHOWN_CHARACTERS - 1]}…"

@@ -221,6 +221,7 @@ def test_a_new_password_file_ends_a_stop_within_a_minute(
 ) -> None:
     file = tmp_path / "password"
     file.write_text("wrong\n")
+    file.chmod(0o600)
     turns = Turns.of(context)
     account = stopped(context, pop3_server, SecretSource(file=file))
     file.write_text(f"{PASSWORD}\n")

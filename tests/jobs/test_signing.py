@@ -25,6 +25,7 @@ def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     key = rsa.generate_private_key(65537, 1024)  # noqa: S505 -- the smallest that is taken, for speed
     pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     file.write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    file.chmod(0o600)
     return file
 
 
@@ -81,6 +82,7 @@ def test_without_its_key_no_letter_leaves_and_none_fails(
         row = conn.execute(text("SELECT status, attempts, last_error FROM outbox")).one()
     assert ("deferred", 0, f"DKIM key file {gone}: No such file or directory") == tuple(row)
     gone.write_bytes(key_file.read_bytes())
+    gone.chmod(0o600)
     clock.forward(hours=5)
     assert 1 == drain.drain(signing(smtp_server, gone), context).sent
 

@@ -279,15 +279,16 @@ def test_an_empty_value_is_as_good_as_none() -> None:
 def test_a_relative_password_file_is_a_credential_under_systemd(tmp_path: Path) -> None:
     environ = {name: value for name, value in POP3_ONLY.items() if not name.endswith("PASSWORD")}
     file = "POSTROOM_ACCOUNTS__WORK__POP3__PASSWORD_FILE"
-    for expected, name, extra in (
-        (tmp_path / "work", "work", {"CREDENTIALS_DIRECTORY": str(tmp_path)}),
-        (Path("/etc/work"), "/etc/work", {"CREDENTIALS_DIRECTORY": str(tmp_path)}),
-        (Path("work"), "work", {}),
+    for expected, name, extra, is_credential in (
+        (tmp_path / "work", "work", {"CREDENTIALS_DIRECTORY": str(tmp_path)}, True),
+        (tmp_path / "work", str(tmp_path / "work"), {"CREDENTIALS_DIRECTORY": str(tmp_path)}, True),
+        (Path("/etc/work"), "/etc/work", {"CREDENTIALS_DIRECTORY": str(tmp_path)}, False),
+        (Path("work"), "work", {}, False),
     ):
         account = load(environ | {file: name} | extra).accounts["work"]
         assert account.pop3 is not None
         assert account.pop3.password is not None
-        assert expected == account.pop3.password.file
+        assert (expected, is_credential) == (account.pop3.password.file, account.pop3.password.is_credential)
 
 
 def test_a_password_command_is_split_as_a_shell_would() -> None:

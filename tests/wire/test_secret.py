@@ -1,6 +1,8 @@
 """Secrets are read from where the operator keeps them, and shown by nobody."""
 
+import os
 import pickle
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +38,7 @@ def test_secrets_are_equal_by_value() -> None:
 def test_the_first_line_of_a_file_is_the_secret(tmp_path: Path, ending: bytes) -> None:
     path = tmp_path / "password"
     path.write_bytes(PASSWORD.encode() + ending)
+    path.chmod(0o600)
     assert Secret(PASSWORD) == SecretSource(file=path).read()
 
 
@@ -45,6 +48,7 @@ def test_the_first_line_of_a_file_is_the_secret(tmp_path: Path, ending: bytes) -
 def test_a_file_without_a_password_is_named(tmp_path: Path, content: bytes, complaint: str) -> None:
     path = tmp_path / "password"
     path.write_bytes(content)
+    path.chmod(0o600)
     with pytest.raises(errors.SecretUnavailable, match=complaint) as caught:
         SecretSource(file=path).read()
     assert str(path) in str(caught.value)
@@ -53,6 +57,65 @@ def test_a_file_without_a_password_is_named(tmp_path: Path, content: bytes, comp
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(errors.SecretUnavailable, match="No such file"):
         SecretSource(file=tmp_path / "none").read()
+
+
+MINE, ROOTS, ANOTHERS = 1000, 0, 1001
+
+
+@pytest.mark.parametrize(
+    ("me", "owner", "mode", "said"),
+    [
+        (MINE, MINE, 0o600, None),
+        (MINE, MINE, 0o400, None),
+        (MINE, MINE, 0o644, "others may read or change it (mode 0644): chmod 600 "),
+        (MINE, MINE, 0o602, "others may read or change it (mode 0602): chmod 600 "),
+        (MINE, MINE, 0o640, "its group may read or change it (mode 0640): chmod 600 "),
+        (MINE, ROOTS, 0o640, None),
+        (MINE, ROOTS, 0o660, "its group may read or change it (mode 0660): chmod 600 "),
+        (MINE, ROOTS, 0o644, "others may read or change it (mode 0644): chmod 600 "),
+        (MINE, ANOTHERS, 0o600, "it belongs to another user, who can change it: chown 1000 "),
+        (ROOTS, ROOTS, 0o600, None),
+        (ROOTS, MINE, 0o600, None),
+        (ROOTS, MINE, 0o640, "its group may read or change it (mode 0640): chmod 600 "),
+    ],
+)
+def test_a_file_that_is_not_ours_alone_is_refused_with_what_to_do(
+    me: int, owner: int, mode: int, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: me)
+    status = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, 0, 0, 0, 0, 0))
+    path = Path("/secrets/mail")
+    if said is None:
+        secret_module._refuse_loose(status, path, "password file")
+        return
+    with pytest.raises(errors.SecretUnavailable) as caught:
+        secret_module._refuse_loose(status, path, "password file")
+    assert f"password file: {said}/secrets/mail" == str(caught.value)
+
+
+def test_a_loose_file_is_refused_unless_systemd_keeps_it(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text(PASSWORD, encoding="utf-8")
+    path.chmod(0o444)
+    with pytest.raises(errors.SecretUnavailable, match="others may read"):
+        SecretSource(file=path).read()
+    with pytest.raises(errors.SecretUnavailable, match="others may read"):
+        secret_module.read_key(path)
+    assert Secret(PASSWORD) == SecretSource(file=path, is_credential=True).read()
+
+
+def test_a_pipe_is_nobody_else_s() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, PASSWORD.encode() + b"\n")
+    os.close(writing)
+    assert Secret(PASSWORD) == SecretSource(file=Path(f"/dev/fd/{reading}")).read()
+    os.close(reading)
+
+
+def test_a_command_that_fails_with_the_password_in_its_mouth_is_not_quoted() -> None:
+    program = "import sys; print(sys.argv[1], flush=True); sys.exit('can not store ' + sys.argv[1])"
+    with pytest.raises(errors.SecretUnavailable, match=r"status 1: can not store \*\*\*"):
+        SecretSource(command=(sys.executable, "-c", program, TOKEN)).read()
 
 
 def test_the_first_line_that_a_command_prints_is_the_secret() -> None:
