@@ -8,7 +8,7 @@ UV    ?= uv
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint format demo bench bench-send fuzz torture soak constraints clean
+.PHONY: help venv test lint format demo bench bench-send bench-search fuzz torture soak constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## show these targets
@@ -54,6 +54,9 @@ bench: $(STAMP)  ## measure polls beside mpop, fetchmail, getmail6, then sending
 
 bench-send: $(STAMP)  ## measure sending beside smtplib, msmtp and smtp-source; some of it: ARGS='--only i,l --rounds 2'
 	@$(BIN)/python -m tests.benchmarks.bench_send $(ARGS)
+
+bench-search: $(STAMP)  ## measure searches in a million messages, made once in .cache/, beside notmuch: ARGS='--messages 20000 --each'
+	@$(BIN)/python -m tests.benchmarks.bench_search $(ARGS)
 
 fuzz: $(STAMP)  ## feed POP3 and the parser what nobody would say (ARGS='--seconds 600 session'); needs CPython 3.11 to 3.13
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement tests/fuzz/requirements.txt

@@ -49,7 +49,7 @@ def search(
     after:2026-01-31 before:2026-02      date:2026-01..2026-03, date:yesterday, after:7d, date:last-week
     larger:5M smaller:10k                account:work  thread:12  id:7  message-id:a@b.example
 
-    Say -- before a QUERY that begins with a minus. Of more matches than 2,000, the newest ones are put into order by relevance.
+    Say -- before a QUERY that begins with a minus. Of more matches than 1,000, the newest ones are put into order by relevance.
     """  # noqa: D301 -- a real backspace: click leaves the lines behind it as they are
     if page is not None:
         offset += (page - 1) * limit

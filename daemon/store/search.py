@@ -52,7 +52,7 @@ def search(
 ) -> list[Hit]:
     """Give the messages that a query finds; QueryInvalid says what is wrong with it. account: only its messages.
 
-    By relevance the newest 2,000 matches are ranked, those archived last; by date there is no such limit.
+    By relevance the newest 1,000 matches are ranked, those archived last; by date there is no such limit.
     """
     node = _read(query, account, today)
     asked = tree.leaves(node)

@@ -10,6 +10,8 @@ measured too. Prints Markdown; fails nothing.
 
 import argparse
 import hashlib
+import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -169,21 +171,39 @@ def queries(words: Words) -> list[str]:
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
-def measure(asked: list[str], rounds: int, ask: Callable[[str], object]) -> dict[str, list[float]]:
-    """Give the milliseconds of each query, by query; the round before the first is not counted."""
-    spent: dict[str, list[float]] = {one: [] for one in asked}
+Spent = dict[str, list[tuple[float, float]]]
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those that it waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def measure(asked: list[str], rounds: int, ask: Callable[[str], object]) -> Spent:
+    """Give (wall, CPU) milliseconds of each query, by query; the round before the first is not counted."""
+    spent: Spent = {one: [] for one in asked}
     for number in range(rounds + 1):
         for one in asked:
-            began = time.perf_counter()
+            wall, cpu = time.perf_counter(), cpu_seconds()
             ask(one)
             if number:
-                spent[one].append((time.perf_counter() - began) * 1000)
+                spent[one].append(((time.perf_counter() - wall) * 1000, (cpu_seconds() - cpu) * 1000))
     return spent
 
 
-def p50_p95(spent: dict[str, list[float]]) -> tuple[float, float]:
-    every = [one for several in spent.values() for one in several]
-    return statistics.median(every), statistics.quantiles(every, n=20)[-1]
+class Figures:
+    """What measuring came to: p50 and p95 of wall and of CPU milliseconds."""
+
+    def __init__(self, spent: Spent, less: float = 0.0) -> None:
+        walls, cpus = zip(*(one for several in spent.values() for one in several), strict=True)
+        self.p50, self.p95 = statistics.median(walls) - less, statistics.quantiles(walls, n=20)[-1] - less
+        self.cpu50, self.cpu95 = statistics.median(cpus) - less, statistics.quantiles(cpus, n=20)[-1] - less
+
+    def row(self, count: int, who: str, reference: "Figures | None" = None) -> str:
+        walls, cpus = f"{self.p50:.1f} | {self.p95:.1f}", f"{self.cpu50:.1f} | {self.cpu95:.1f}"
+        ratio = f"{self.p50 / reference.p50:.2f} | {self.p95 / reference.p95:.2f}" if reference else " | "
+        return f"| {count:,} | {who} | {walls} | {cpus} | {ratio} |"
 
 
 def ours(database: Database, sort: search.Sort) -> Callable[[str], object]:
@@ -227,42 +247,35 @@ def main() -> None:
     given = options.parse_args()
     words = Words()
     asked = queries(words)
-    print("| messages | who | p50 | p95 | p50 to notmuch | p95 to notmuch |\n|---|---|---|---|---|---|")
+    print(
+        f"load average {os.getloadavg()[0]:.1f}; ms; target: p95 <= {TARGET_MS} at 1,000,000; ratios to notmuch without its start\n"
+    )
+    print(
+        "| messages | who | p50 | p95 | CPU p50 | CPU p95 | p50 ratio | p95 ratio |\n|---|---|---|---|---|---|---|---|"
+    )
     whole = Database(f"sqlite:///{archive(words, given.messages)}")
     for sort in search.SORTS:
         spent = measure(asked, given.rounds, ours(whole, sort))
-        p50, p95 = p50_p95(spent)
-        met = f", {'meets' if p95 <= TARGET_MS else 'misses'} {TARGET_MS} ms"
-        print(f"| {given.messages:,} | postroom, by {sort} | {p50:.1f} ms | {p95:.1f} ms{met} | | |", flush=True)
-        if given.each:
-            for query, several in spent.items():
-                print(f"|  | {query} | {statistics.median(several):.1f} ms | | | |")
+        print(Figures(spent).row(given.messages, f"postroom, by {sort}"), flush=True)
+        for query, several in spent.items() if given.each else ():
+            walls, cpus = zip(*several, strict=True)
+            print(f"| | `{query}` | {statistics.median(walls):.1f} | | {statistics.median(cpus):.1f} | | | |")
     whole.dispose()
     share = min(given.share, given.messages)
-    if not share or shutil.which("notmuch") is None:
-        return
+    if share and shutil.which("notmuch") is not None:
+        beside_notmuch(words, asked, share, given.rounds)
+
+
+def beside_notmuch(words: Words, asked: list[str], share: int, rounds: int) -> None:
     ask, config = notmuch(words, share)
+    command = ["notmuch", f"--config={config}", "config", "get", "database.path"]
+    starts = measure(["*"], 20, lambda _: subprocess.run(command, check=True, capture_output=True))["*"]
+    start = statistics.median(wall for wall, _ in starts)
+    theirs = Figures(measure(asked, rounds, ask), less=start)
+    print(theirs.row(share, f"notmuch, without the {start:.1f} ms of its start", theirs), flush=True)
     part = Database(f"sqlite:///{archive(words, share)}")
-    theirs = p50_p95(measure(asked, given.rounds, ask))
-    start = statistics.median(
-        measure(
-            ["*"],
-            20,
-            lambda _: subprocess.run(
-                ["notmuch", f"--config={config}", "config", "get", "database.path"], check=True, capture_output=True
-            ),
-        )["*"]
-    )
-    print(
-        f"| {share:,} | notmuch, of which {start:.1f} ms are its start | {theirs[0]:.1f} ms | {theirs[1]:.1f} ms | 1.00 | 1.00 |"
-    )
     for sort in search.SORTS:
-        found = p50_p95(measure(asked, given.rounds, ours(part, sort)))
-        ratios = [f"{mine / max(their - start, 0.1):.2f}" for mine, their in zip(found, theirs, strict=True)]
-        print(
-            f"| {share:,} | postroom, by {sort} | {found[0]:.1f} ms | {found[1]:.1f} ms | {' | '.join(ratios)} |",
-            flush=True,
-        )
+        print(Figures(measure(asked, rounds, ours(part, sort))).row(share, f"postroom, by {sort}", theirs), flush=True)
     part.dispose()
 
 

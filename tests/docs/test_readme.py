@@ -141,3 +141,15 @@ def test_every_module_that_follows_a_letter_exists() -> None:
     followed = TEXT.split("## A letter in, a row out")[1].split("\n## ")[0]
     for path in re.findall(r"`(daemon/[\w/]+\.py)`", followed):
         assert (README.parent / path).is_file(), path
+
+
+def test_every_query_that_is_shown_is_one(database: Database) -> None:
+    from daemon.store import search
+
+    section = TEXT.split("## Search\n")[1].split("\n## ")[0]
+    shown = [
+        query for cell in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for query in re.findall(r"`(.*?)`", cell)
+    ]
+    assert len(shown) > 30
+    with database.reading() as conn:
+        assert [[]] * len(shown) == [search.search(conn, query) for query in shown]

@@ -14,7 +14,7 @@ SECTION = (
 )
 SHOWN: dict[str, list[str]] = {
     name: re.findall(r"`([^`]+)`", " ".join(said.split()))
-    for name, said in re.findall(r"^- \*\*`(\w+)`\*\*(.*?)(?=^- |\Z)", SECTION, re.MULTILINE | re.DOTALL)
+    for name, said in re.findall(r"^- \*\*`(\w+)`\*\*(.*?)(?=^- |^\n|\Z)", SECTION, re.MULTILINE | re.DOTALL)
 }
 
 

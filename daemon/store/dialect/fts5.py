@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from daemon.store.query import ideographs, spelling
 from daemon.store.query.tree import ANYWHERE, And, Node, Not, Or, Words, conjunction, leaves
 
-CANDIDATES: Final = 2000  # matches that are ranked, the newest ones
+CANDIDATES: Final = 1000  # matches that are ranked, the newest ones
 COMMON: Final = 5000  # messages that a rare word stands in at most: as many are counted in 2 ms
 RANKED_LEAVES: Final = 4  # words that are looked for in subjects and names
 IN_SUBJECT: Final = (

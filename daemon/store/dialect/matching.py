@@ -37,6 +37,9 @@ SORTED: Final = 1000
 WALKED: Final = (
     20_000  # up to which they are first gathered; of more, each message on the way is asked whether it matches
 )
+DATED: Final = (
+    300_000  # messages of the days that are asked for, up to which the first and the last of them are looked for
+)
 _FTS: Final = table("messages_fts", column("rowid"))
 _PAIRS: Final = table("messages_pairs", column("rowid"))
 _COLUMNS: Final = {
@@ -57,18 +60,18 @@ _ALL_COLUMNS: Final = tuple(dict.fromkeys(one for several in _COLUMNS.values() f
 
 
 def condition(conn: Connection, node: Node) -> ColumnElement[bool]:
-    """Give the condition that a query holds of a message: true or false, never NULL."""
+    """Give the condition that a query holds of a message; where nothing is known, as of a date that is not there, it may be NULL."""
     match node:
         case And(parts):
             return and_(true(), *(condition(conn, part) for part in parts))
         case Or(parts):
             return or_(false(), *(condition(conn, part) for part in parts))
         case Not(part):
-            return ~condition(conn, part)
+            return ~func.coalesce(condition(conn, part), false())
         case Exact(field, value):
-            return func.coalesce(_exact(field, value), false())
+            return _exact(field, value)
         case Bound(field, value):
-            return func.coalesce(_bound(field, value), false())
+            return _bound(field, value)
         case Words():
             return _words(conn, node)
 
@@ -117,18 +120,21 @@ def _words(conn: Connection, leaf: Words) -> ColumnElement[bool]:
     t = messages.c
     if leaf.field == "bcc":
         a = addresses.c
-        return t.id.in_(select(a.message).where(a.role == "bcc", _like(a.name + " " + a.address, leaf)))
-    if any(map(ideographs.are_in, leaf.words)):
-        return and_(_has_characters(conn, leaf), _in_texts(leaf))
+        return t.id.in_(select(a.message).where(a.role == "bcc", _like(conn, a.name + " " + a.address, leaf.words)))
+    if ideographs.are_in(" ".join(leaf.words)):
+        return and_(_has_characters(conn, leaf), _in_texts(conn, leaf))
     found = tsearch.found(leaf) if conn.dialect.name != SQLITE else t.id.in_(_matching(fts5.phrase(leaf)))
     if leaf.field == "filename":  # parts of words too: nobody puts blanks into the names of files
-        return or_(found, t.id.in_(select(attachments.c.message).where(_like(attachments.c.filename, leaf))))
+        return or_(
+            found, t.id.in_(select(attachments.c.message).where(_like(conn, attachments.c.filename, leaf.words)))
+        )
     return found
 
 
-def _like(texts: ColumnElement[str], leaf: Words) -> ColumnElement[bool]:
-    """Find words anywhere, in their order. They hold no wildcards."""
-    return texts.ilike(f"%{'%'.join(leaf.words)}%")
+def _like(conn: Connection, texts: ColumnElement[str], words: Sequence[str]) -> ColumnElement[bool]:
+    """Find words anywhere, in their order, whatever their case. They hold no wildcards."""
+    pattern = f"%{'%'.join(words)}%"
+    return texts.like(pattern) if conn.dialect.name == SQLITE else texts.ilike(pattern)  # SQLite's LIKE ignores case
 
 
 def _matching(expression: str) -> Select[Any]:
@@ -140,21 +146,22 @@ def _has_characters(conn: Connection, leaf: Words) -> ColumnElement[bool]:
     """Find the messages that may have the words: all their characters, or pairs of them, are there."""
     if conn.dialect.name != SQLITE:
         return tsearch.has_characters(leaf)
+    return messages.c.id.in_(select(_PAIRS.c.rowid).where(_has_pairs(leaf)))
+
+
+def _has_pairs(leaf: Words) -> ColumnElement[bool]:
     runs = [run for word in leaf.words for run in ideographs.runs(word)]
-    pieces = {
-        f'"{run}" *' if len(run) == 1 else f'"{run[at : at + 2]}"' for run in runs for at in range(max(1, len(run) - 1))
+    pieces = {f'"{run}" *' for run in runs if len(run) == 1} | {
+        f'"{run[at : at + 2]}"' for run in runs for at in range(len(run) - 1)
     }
-    is_match = literal_column("messages_pairs").op("MATCH", is_comparison=True)
-    return messages.c.id.in_(select(_PAIRS.c.rowid).where(is_match(literal(" AND ".join(sorted(pieces))))))
+    return literal_column("messages_pairs").op("MATCH", is_comparison=True)(literal(" AND ".join(sorted(pieces))))
 
 
-def _in_texts(leaf: Words) -> ColumnElement[bool]:
+def _in_texts(conn: Connection, leaf: Words) -> ColumnElement[bool]:
     names = _ALL_COLUMNS if leaf.field == ANYWHERE else _COLUMNS[leaf.field]
     # Composed, and as a Mac writes names of files.
-    forms = {tuple(unicodedata.normalize(form, word) for word in leaf.words) for form in ("NFC", "NFD")}
-    return or_(
-        *(func.coalesce(_like(messages.c[name], Words(words)), false()) for name in names for words in sorted(forms))
-    )
+    forms = sorted({tuple(unicodedata.normalize(form, word) for word in leaf.words) for form in ("NFC", "NFD")})
+    return or_(*(_like(conn, messages.c[name], words) for name in names for words in forms))
 
 
 # --- in an order ----------------------------------------------------------------------------------------------------
@@ -188,21 +195,52 @@ def best(conn: Connection, node: Node, *, limit: int, offset: int) -> list[fts5.
     """Give matches by how well they match, the best first, of equal ones the newest; beyond CANDIDATES none are looked at."""
     t = messages.c
     if conn.dialect.name != SQLITE:
-        asked = [one for one in leaves(node) if one.field != "bcc" and not any(map(ideographs.are_in, one.words))]
+        asked = [one for one in leaves(node) if one.field != "bcc" and not ideographs.are_in(" ".join(one.words))]
         candidates = select(t.id, tsearch.rank(asked).label("score")).where(condition(conn, node))
         newest_ones = candidates.order_by(t.id.desc()).limit(tsearch.CANDIDATES).subquery()
         in_order = select(newest_ones).order_by(newest_ones.c.score.desc(), newest_ones.c.id.desc())
         return [fts5.Ranked(*row) for row in conn.execute(in_order.limit(limit).offset(offset))]
     found, rest = fts5.split(node)
-    if found is None:
-        return [fts5.Ranked(one, 0.0) for one in newest(conn, node, limit=limit, offset=offset)]
-    return fts5.ranked(conn, found, _candidates(conn, fts5.expression(found) or "", rest))[offset : offset + limit]
+    if found is not None:
+        expression = fts5.expression(found) or ""
+        return fts5.ranked(conn, found, _candidates(conn, expression, rest))[offset : offset + limit]
+    drawn = [one for one in rest if isinstance(one, Words) and ideographs.are_in(" ".join(one.words))]
+    ids = _drawn(conn, drawn[0], rest) if drawn else newest(conn, node, limit=limit + offset, offset=0)
+    return [fts5.Ranked(one, 0.0) for one in ids[offset : offset + limit]]
 
 
 def _candidates(conn: Connection, expression: str, rest: Sequence[Node]) -> list[int]:
+    """Give the newest messages that FTS5 finds and of which the rest holds too, in the order of their ids."""
     query = _matching(expression).order_by(_FTS.c.rowid.desc()).limit(fts5.CANDIDATES)
     if rest:
-        # CROSS JOIN, as SQLite reads it: from what FTS5 gives in its order, to the messages.
-        query = query.join_from(_FTS, messages, text("messages.id = messages_fts.rowid"))
+        # A plus: from what FTS5 gives in its order to the messages, never the other way round.
+        query = query.join_from(_FTS, messages, text("messages.id = +messages_fts.rowid"))
         query = query.where(*(condition(conn, one) for one in rest))
+        first, last = _between(conn, rest)
+        if first is not None:
+            query = query.where(_FTS.c.rowid >= first, _FTS.c.rowid <= last)
     return list(conn.execute(query).scalars())
+
+
+def _between(conn: Connection, rest: Sequence[Node]) -> tuple[int | None, int | None]:
+    """Give the lowest and the highest id of the messages of some days: FTS5 need not come by all that are younger.
+
+    (None, None) where no days are asked for, or too many messages are of them to look.
+    """
+    days = [_bound(one.field, one.value) for one in rest if isinstance(one, Bound) and one.field in {"after", "before"}]
+    if not days:
+        return None, None
+    of_them = select(messages.c.id).where(*days).limit(DATED).subquery()
+    first, last, count = conn.execute(select(func.min(of_them.c.id), func.max(of_them.c.id), func.count())).one()
+    return (None, None) if count in {0, DATED} else (first, last)
+
+
+def _drawn(conn: Connection, leaf: Words, rest: Sequence[Node]) -> list[int]:
+    """Give the newest messages that have Chinese, Japanese or Korean words, by their dates."""
+    t = messages.c
+    others = [condition(conn, one) for one in rest if one is not leaf]
+    query = select(t.id, t.sent_at).join_from(_PAIRS, messages, text("messages.id = +messages_pairs.rowid"))
+    query = query.where(_has_pairs(leaf), _in_texts(conn, leaf), *others)
+    newest_ones = query.order_by(_PAIRS.c.rowid.desc()).limit(fts5.CANDIDATES).subquery()
+    c = newest_ones.c
+    return list(conn.execute(select(c.id).order_by(c.sent_at.desc().nulls_last(), c.id.desc())).scalars())

@@ -11,7 +11,7 @@ from daemon.store.dialect.fulltext import WEIGHTS, joined, plain
 from daemon.store.query import ideographs, spelling
 from daemon.store.query.tree import Words
 
-CANDIDATES: Final = 2000  # matches that are ranked, the newest ones
+CANDIDATES: Final = 1000  # matches that are ranked, the newest ones
 _SHARED: Final = {
     "cc": ("C", ("cc_addresses",)),
     "body": ("D", ("body_text",)),

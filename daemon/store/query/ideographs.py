@@ -17,6 +17,7 @@ CHARACTERS: Final = (
     r"\U00020000-\U0003fffd"
 )
 _RUN: Final = re.compile(f"[{CHARACTERS}]+")
+_UNCOMPOSED: Final = re.compile(rf"[{CHARACTERS}\u3099\u309a]+")  # with the marks of kana
 
 
 def are_in(text: str) -> bool:
@@ -26,7 +27,8 @@ def are_in(text: str) -> bool:
 
 def runs(text: str) -> list[str]:
     """Give the pieces of a text that consist of them, composed (NFC): files of a Mac have decomposed names."""
-    return _RUN.findall(unicodedata.normalize("NFC", text))
+    found = _UNCOMPOSED.findall(text)
+    return _RUN.findall(unicodedata.normalize("NFC", " ".join(found))) if found else []
 
 
 def pairs(texts: Iterable[str]) -> set[str]:
