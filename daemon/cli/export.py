@@ -53,5 +53,8 @@ def export(
     click.echo(f"{output.count(done.written, 'message')} written to {destination}{before}")
     if done.broken:
         broken = ", ".join(map(str, done.broken))
-        click.echo(f"postroom: not all octets are there of {broken}; `postroom db verify` says more", err=True)
+        click.echo(
+            f"postroom: left out, for they are not what was received: {broken}; `show ID --raw` gives what there is",
+            err=True,
+        )
         ctx.exit(errors.EX_DATAERR)

@@ -23,7 +23,7 @@ SAVED_EVERY_SECONDS: Final = 2.0  # so much work a kill may cost
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What a run did. there: messages that an earlier run had written.  broken: ids of those that can't be read."""
+    """What a run did. there: messages that an earlier run had written.  broken: ids of those that are not what was received, and left out."""
 
     written: int
     there: int
@@ -66,15 +66,11 @@ def export(
 
 def _write(database: Database, destination: Destination, messages: Sequence[int], done: _Done) -> None:
     with database.reading() as conn:
-        for message in messages:
+        for copy in store_export.copies(conn, messages):
             try:
-                copy = store_export.copy(conn, message)
-            except errors.NotFound:  # pruned meanwhile
-                continue
-            try:
-                is_new = destination.write(copy, partial(store_export.columns, conn, message))
-            except errors.NotFound:  # its octets are not all there: `db verify` names it, too
-                done.broken.append(message)
+                is_new = destination.write(copy, partial(store_export.columns, conn, copy.id))
+            except (errors.NotFound, errors.OctetsBroken, errors.ProofMissing):  # `db verify` names it, too
+                done.broken.append(copy.id)
             else:
                 done.written += is_new
                 done.there += not is_new
