@@ -25,8 +25,9 @@ Work: TypeAlias = Callable[[Context], errors.PostroomError | None]  # what it co
 class _Visit:
     """One kind of work: at most one runs at a time.
 
-    work: None once it is dismissed.  stop: of the run that is under way.  ends_by: of the monotonic clock; set when it was
-    asked to end.  trouble: the database's, at the last run.
+    work: None once it is dismissed.  stop: of the run that is under way.  running_since: also while it waits for a hand, which
+    is not its doing: progressed_at is None until it has one.  ends_by: when its sockets are closed, if it was asked to end.
+    trouble: the database's, at the last run.  Times are of the monotonic clock.
     """
 
     name: str
@@ -36,7 +37,7 @@ class _Visit:
     sessions: Sessions = field(default_factory=Sessions)
     stop: threading.Event = field(default_factory=threading.Event)
     running_since: float | None = None
-    progressed_at: float = 0.0
+    progressed_at: float | None = None
     ends_by: float | None = None
     rerun: bool = False
     overdue: bool = False
@@ -44,10 +45,10 @@ class _Visit:
 
     def is_late(self, now: float) -> bool:
         """Tell whether it runs for longer than it may, or without getting on."""
-        since = self.running_since
-        if since is None:
+        since, progressed_at = self.running_since, self.progressed_at
+        if since is None or progressed_at is None:
             return False
-        return now - since >= self.budget_seconds or now - max(since, self.progressed_at) >= self.patience_seconds
+        return now - since >= self.budget_seconds or now - progressed_at >= self.patience_seconds
 
 
 class Hands:
@@ -125,13 +126,13 @@ class Hands:
         for visit in visits:
             if visit.ends_by is not None and now >= visit.ends_by:
                 visit.sessions.abort_all()
-            since = visit.running_since
-            if since is None or not visit.is_late(now):
+            since, progressed_at = visit.running_since, visit.progressed_at
+            if since is None or progressed_at is None or not visit.is_late(now):
                 continue
             late.append(visit.name)
             if not visit.overdue:
                 visit.overdue = True
-                trace.job_overdue(job=visit.name, seconds=now - since, silent=now - max(since, visit.progressed_at))
+                trace.job_overdue(job=visit.name, seconds=now - since, silent=now - progressed_at)
             visit.sessions.abort_all()
         return late
 
@@ -167,7 +168,6 @@ class Hands:
             visit.stop, visit.ends_by = threading.Event(), None
             if self._context.stop.is_set():
                 visit.stop.set()
-            # What it waited for a hand is not its doing.
             visit.running_since = visit.progressed_at = self._context.monotonic()
             work = visit.work
 
@@ -193,5 +193,6 @@ class Hands:
             is_wanted = visit.rerun and not self._context.stop.is_set()
             visit.trouble = error if isinstance(error, errors.StoreError) and visit.work is not None else None
             visit.rerun = visit.overdue = False
+            visit.progressed_at = None
             visit.running_since = self._context.monotonic() if is_wanted else None
             return is_wanted

@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from daemon import errors, hands
+from daemon import app, errors, hands
 from daemon import settings as reading
 from daemon.demo.connection import Seen, Then
 from daemon.demo.listener import Answer
@@ -28,6 +28,7 @@ from daemon.store.database import Database
 from tests.doubles import house
 from tests.e2e.daemon_process import environment
 from tests.secrets_used import PASSWORD
+from tests.servers.postgres import Cluster
 
 PATIENCE_SECONDS = 20.0
 LETTER = b"From: bob@example.net\r\nSubject: Hello\r\n\r\nText.\r\n"
@@ -311,4 +312,40 @@ def test_what_does_not_get_on_stops_the_feeding_of_the_watchdog(
     for pool in schedule._pools:
         pool._context = replace(context, monotonic=house.real_monotonic)
         assert pool.stop(5.0)
+    database.dispose()
+
+
+# --- before it is ready ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.servers
+def test_under_systemd_a_database_that_does_not_answer_yet_is_waited_for(
+    cluster: Cluster, manager: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """READY waits for the first migration; meanwhile systemd hears why, and is asked for more time."""
+    monkeypatch.setattr(app, "START_AGAIN_SECONDS", 0.05)
+    cluster.sql("CREATE DATABASE late")
+    there = cluster.url("late").partition("host=")[2]
+    database = Database(cluster.url("late").replace(there, str(tmp_path / "socket")))
+    done: list[bool] = []
+    signals = Signals(threading.Event())
+    thread = threading.Thread(
+        target=lambda: done.append(app._migrate(database, Notifier(manager.getsockname()), signals))
+    )
+    thread.start()
+    heard = ""
+    while "EXTEND_TIMEOUT_USEC=300050000" not in heard:
+        heard += manager.recv(10_000).decode() + "\n"
+    assert "STATUS=degraded: database postgresql" in heard
+    assert "READY" not in heard
+    (tmp_path / "socket").symlink_to(there)
+    thread.join(PATIENCE_SECONDS)
+    assert [True] == done
+    database.dispose()
+
+
+def test_without_systemd_a_database_that_does_not_answer_ends_the_start(tmp_path: Path) -> None:
+    database = Database(f"postgresql+psycopg://postgres@/late?host={tmp_path}")
+    with pytest.raises(errors.StoreError, match="No such file"):
+        app._migrate(database, Notifier(None), Signals(threading.Event()))
     database.dispose()

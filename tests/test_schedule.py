@@ -116,6 +116,34 @@ def test_a_visit_that_outlives_its_budget_has_its_session_closed(context: Contex
     assert hands.stop(5.0)
 
 
+def test_what_waits_for_a_hand_is_not_stuck_and_what_has_one_and_is_silent_is(context: Context) -> None:
+    """In an outage of all servers a long queue is no reason to start the daemon anew."""
+    now = 0.0
+    hands, running, go_on = (
+        Hands(replace(context, monotonic=lambda: now), workers=1),
+        threading.Event(),
+        threading.Event(),
+    )
+
+    def work(own: Context) -> None:
+        own.pulse()
+        running.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+
+    for name in ("first", "second"):
+        hands.register(name, work, 1000.0, 60.0)
+        hands.ask(name)
+    assert running.wait(PATIENCE_SECONDS)
+    now = 61.0
+    assert ["first"] == hands.end_overdue()
+    go_on.set()
+    wait_for(lambda: not hands.busy())
+    assert [] == hands.end_overdue()
+    context.stop.set()
+    hands._context = replace(context, monotonic=house.real_monotonic)
+    assert hands.stop(5.0)
+
+
 def test_nothing_new_begins_after_a_stop(hands: Hands, context: Context) -> None:
     ran = threading.Event()
     hands.register("late", lambda _context: ran.set(), 60.0)

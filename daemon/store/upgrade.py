@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, inspect, text
 
 from daemon import errors
+from daemon.store import exchange
 from daemon.store.database import Database
 from daemon.store.dialect.types import SQLITE
 
@@ -101,6 +102,7 @@ def copy_before(database: Database, directory: Path, now: datetime) -> Path | No
     copy = directory / f"postroom-{found}-{now:%Y%m%dT%H%M%SZ}.db"
     try:
         database.copy(copy)
+        exchange.synced(copy)
     except BaseException:
         copy.unlink(missing_ok=True)
         raise
