@@ -119,7 +119,7 @@ def text(part: mime.Part, notes: Notes) -> str:
         and (meta := _META_CHARSET.search(octets, 0, 2000)) is not None
     ):
         declared = meta[1].decode("ascii")
-    found = charset.scrubbed(charset.decode(octets, declared, notes), notes)
+    found = charset.text(octets, declared, notes)
     if part.content_type == "text/plain" and part.parameters.get("format", "").lower() == "flowed":
         return flowed.unwrapped(found, delsp=part.parameters.get("delsp", "").lower() == "yes")
     return found

@@ -64,6 +64,9 @@ _MULTI_OCTET: Final = ("gb", "big5", "cp949", "cp932", "euc", "johab")
 _CLAIMS_NOTHING: Final = frozenset({"", "unknown", "default", "unknown_8bit", "x_unknown", "8bit", "binary", "none"})
 
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_PLAIN_CODECS: Final = frozenset({"", "utf_8", "cp1252"})
+_CONTROL_OCTETS: Final = bytes((*range(9), *range(11, 32), 127))  # but tab and line feed
+_C1: Final = re.compile(rb"\xc2[\x80-\x9f]")  # controls in UTF-8
 _BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f\ufffd]")
 _BREAKS: Final = re.compile(r"\r\n?")
 _BLANKS: Final = re.compile(r"[ \t]*[\n\t][ \t\n]*")
@@ -90,6 +93,20 @@ def decode(octets: bytes, declared: str, notes: Notes, *, wrong: Defect = Defect
     ):
         return text
     return _eight_bit(octets, codec, notes, wrong)
+
+
+def text(octets: bytes, declared: str, notes: Notes) -> str:
+    """Return the text of `octets` with line feeds as its only line ends, scrubbed."""
+    if _codec(declared[:MAX_CHARSET_CHARACTERS]) in _PLAIN_CODECS:
+        # Nearly all mail: ASCII or UTF-8 without controls, which is seen at a third of the price before it is decoded.
+        lean = octets.replace(b"\r\n", b"\n")
+        if len(lean.translate(None, _CONTROL_OCTETS)) == len(lean) and not lean.startswith(codecs.BOM_UTF8):
+            if lean.isascii():
+                return lean.decode("ascii")
+            as_utf8 = _strictly(lean, "utf_8") if _C1.search(lean) is None else None
+            if as_utf8 is not None and _codec(declared[:MAX_CHARSET_CHARACTERS]) == "utf_8":
+                return as_utf8
+    return scrubbed(decode(octets, declared, notes), notes)
 
 
 def _eight_bit(octets: bytes, codec: str, notes: Notes, wrong: Defect) -> str:

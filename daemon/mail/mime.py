@@ -1,18 +1,17 @@
-"""The parts of a message (RFC 2045, 2046, 2231): where each lies in the octets, what it says it is, its decoded content.
+"""The parts of a message (RFC 2045, 2046, 2231): where each lies in the octets, what it says it is.
 
-Cuts by offsets, from the outside in, and decodes in pieces: linear in the message's octets, and a large attachment is never
+Cuts by offsets, from the outside in: linear in the message's octets, and a large attachment is never
 held a second time, or not once if the message is a Source. The stdlib's parser is not used for this: it copies a message five times over (200 MB: 1.9 GB), recurses
 to its end on 970 nested parts, and takes 9 s for 400 nested ones and 200 kB of empty lines. Raises nothing. Pure.
 """
 
-import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from daemon.mail import charset, headers, posted
+from daemon.mail import charset, headers, transfer
 from daemon.mail.defects import Defect, Notes
 from daemon.mail.source import Octets
 
@@ -23,7 +22,6 @@ MAX_SCANNED_RATIO: Final = 30  # octets looked at for delimiters, over all level
 MAX_ENCODED_MESSAGE_OCTETS: Final = 16_777_216  # of a forwarded message in base64, which has to be decoded whole
 MAX_PARAMETER_OCTETS: Final = 65_536  # of one field with parameters
 MAX_SEGMENTS: Final = 500  # of one parameter (RFC 2231 section 3)
-PIECE_OCTETS: Final = 1_048_576  # decoded at once
 
 _TYPE: Final = re.compile(r"\s*([\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100})")
 _PARAMETER: Final = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))', re.DOTALL)
@@ -31,14 +29,6 @@ _ESCAPED: Final = re.compile(r'\\(["\\])')  # not each backslash: Windows sender
 _SEGMENT: Final = re.compile(r"([^*]+)\*(?:(\d{1,4})(\*?))?$")
 _GUESSED_BOUNDARY: Final = re.compile(rb"\s*--([^\r\n]{1,70}?)[ \t]*\r?\n")
 _AFTER_DELIMITER: Final = re.compile(rb"(--)?[ \t]*(?:\r?\n|\r?$)")
-_BASE64_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_BASE64_BLANKS: Final = b" \t\r\n\x0b\x0c"
-_BASE64_JUNK: Final = bytes(set(range(256)) - set(_BASE64_LETTERS) - {ord("=")})
-_QP_BROKEN: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?(?:\n|\Z))")
-_QP_PADDED: Final = re.compile(rb"=[ \t]++(\r?\n)")  # blanks that were added on the way, RFC 2045 section 6.7 (3)
-_IDENTITY: Final = frozenset({"", "7bit", "8bit", "binary", "none", "7-bit", "8-bit"})
-_UUENCODE: Final = frozenset({"uuencode", "x-uuencode", "uue", "x-uue"})
-_YENC: Final = frozenset({"yenc"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,7 +114,7 @@ class _Cutter:
         self._notes = notes
         self._parts = 0
         self._tried = 0
-        self._octets_to_scan = MAX_SCANNED_RATIO * octets + PIECE_OCTETS
+        self._octets_to_scan = MAX_SCANNED_RATIO * octets + transfer.PIECE_OCTETS
 
     def message(self, buffer: Octets, start: int, end: int, prefix: str, depth: int) -> Part:
         """Cut a whole message; its parts are numbered below `prefix`."""
@@ -182,7 +172,7 @@ class _Cutter:
             self._multipart(part, depth)
         elif self._parts < MAX_PARTS:
             buffer, start, end = part.buffer, part.start, part.end
-            if part.encoding not in _IDENTITY:
+            if part.encoding not in transfer.IDENTITY:
                 if end - start > MAX_ENCODED_MESSAGE_OCTETS:
                     return
                 buffer = b"".join(content(part, self._notes))
@@ -280,78 +270,6 @@ def is_body(part: Part) -> bool:
     return not part.filename or part.is_whole  # a lone text with a name is still the letter
 
 
-# --- content --------------------------------------------------------------------------------------------------------
-
-
 def content(part: Part, notes: Notes) -> Iterator[bytes]:
     """Yield the decoded content in pieces."""
-    if part.encoding == "base64":
-        yield from _base64(part, notes)
-        return
-    if part.encoding in {"quoted-printable", "quoted printable", "quotedprintable"}:
-        for start, end in _pieces(part, at_line_ends=True):
-            piece = part.buffer[start:end]
-            if _QP_BROKEN.search(piece) is not None:
-                notes.add(Defect.QUOTED_PRINTABLE_DAMAGED)
-                piece = _QP_PADDED.sub(rb"=\1", piece)
-            yield binascii.a2b_qp(piece)
-        return
-    if part.encoding in _UUENCODE or part.encoding in _YENC:
-        yield from _posted(part, notes)
-        return
-    if part.encoding not in _IDENTITY:
-        notes.add(Defect.TRANSFER_ENCODING_UNKNOWN)
-    for start, end in _pieces(part, at_line_ends=False):
-        yield part.buffer[start:end]
-
-
-def _posted(part: Part, notes: Notes) -> Iterator[bytes]:
-    """Decode what was encoded before MIME: some still name it as their encoding."""
-    checksum = 0
-    for start, end in _pieces(part, at_line_ends=True):
-        lines = part.buffer[start:end]
-        if part.encoding in _YENC:
-            decoded, is_sound = posted.ydecoded(lines), True
-            checksum = posted.crc32(decoded, checksum)
-        else:
-            decoded, is_sound = posted.uudecoded(lines)
-        if not is_sound:
-            notes.add(Defect.FILE_IN_TEXT_DAMAGED)
-        yield decoded
-    if part.parameters.get("crc32", str(checksum)) != str(checksum):
-        notes.add(Defect.FILE_IN_TEXT_DAMAGED)
-
-
-def _pieces(part: Part, *, at_line_ends: bool) -> Iterator[tuple[int, int]]:
-    start = part.start
-    while start < part.end:
-        end = min(start + PIECE_OCTETS, part.end)
-        if at_line_ends and end < part.end:
-            end = part.buffer.find(b"\n", end, part.end) + 1 or part.end
-        yield start, end
-        start = end
-
-
-def _base64(part: Part, notes: Notes) -> Iterator[bytes]:
-    """Decode leniently: what is no base64 is passed over, padding ends it, and may be missing."""
-    rest = padding = b""
-    for start, end in _pieces(part, at_line_ends=False):
-        raw = part.buffer[start:end].translate(None, _BASE64_BLANKS)
-        letters = raw.translate(None, _BASE64_JUNK)
-        if len(letters) != len(raw):
-            notes.add(Defect.BASE64_DAMAGED)
-        body, padding, after = (rest + letters).partition(b"=")
-        whole = len(body) - len(body) % 4
-        rest = body[whole:]
-        if whole:
-            yield binascii.a2b_base64(body[:whole])
-        if padding:
-            if after.strip(b"="):
-                notes.add(Defect.BASE64_DAMAGED)
-            break
-    if len(rest) == 1:
-        notes.add(Defect.BASE64_DAMAGED)
-    elif rest:
-        if not padding:  # cut off, or forgotten
-            notes.add(Defect.BASE64_DAMAGED)
-        yield binascii.a2b_base64(rest + b"=" * (4 - len(rest)))
+    return transfer.decoded(part.buffer, part.start, part.end, part.encoding, part.parameters.get("crc32"), notes)

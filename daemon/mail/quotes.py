@@ -4,6 +4,10 @@ Found are lines that begin with `>`, with the "On … wrote:" before them, what 
 Message-----" or From/Sent/To block, `-- ` and what stands below it, list footers, "Sent from my …". What HTML says of it is marked by
 text.py. While a text is put together the places are marks in it, controls that no text holds (charset.py); they are taken out last.
 A letter that is forwarded is news: it is not counted as quoted. Linear: each line is looked at a bounded number of times. Pure.
+
+The ranges stand in messages.quoted_ranges and signature_ranges, NULL for none. A search that is to leave them out indexes body_text
+without them, or drops hits that lie within: they are in order and apart from others of their kind, in characters as SQL's substr counts
+them (from 1 there, from 0 here); a quote may lie within what was a signature in HTML.
 """
 
 # ruff: noqa: RUF001 -- words and colons of other scripts

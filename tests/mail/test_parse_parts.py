@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from daemon.demo import letters
-from daemon.mail import mime, parse
+from daemon.mail import mime, parse, transfer
 from daemon.mail.defects import Notes
 from daemon.mail.message import AttachmentRow, Parsed
 
@@ -154,7 +154,7 @@ def test_content_is_the_same_in_any_pieces(encoding: str, monkeypatch: pytest.Mo
     raw = with_part(f"Content-Type: a/b\r\nContent-Transfer-Encoding: {encoding}", body)
     whole = parse.attachment(raw, "2")
     for octets in (1, 7, 76, 1000):
-        monkeypatch.setattr(mime, "PIECE_OCTETS", octets)
+        monkeypatch.setattr(transfer, "PIECE_OCTETS", octets)
         assert whole == parse.attachment(raw, "2")
 
 

@@ -1,6 +1,8 @@
 """Octets into text by their charset, and HTML into text."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from daemon.mail import charset, text
 from daemon.mail.defects import Notes
@@ -48,8 +50,25 @@ def test_charsets_are_believed_when_they_can_be(
     assert (expected, defects) == (charset.decode(octets, declared, notes), notes.names())
 
 
+PIECES = st.sampled_from(
+    [b"\r\n", b"\r", b"\n", b"\t", b"\0", b"\x1b", b"\x7f", b"\xc2\x85", b"\xc2\xa0", b"\xef\xbb\xbf", b"\xff\xfe", b"\xed\xa0\x80", b"\x0d\x0a", b"a", b"\x92"]
+)  # fmt: skip
+CHARSETS = st.sampled_from(["", "us-ascii", "utf-8", "iso-8859-1", "utf-16", "utf-16-be", "gb2312", "x-none", "utf-7"])
+
+
+@given(
+    octets=st.lists(PIECES | st.text(max_size=2).map(lambda one: one.encode()), max_size=8).map(b"".join),
+    declared=CHARSETS,
+)
+@settings(max_examples=300, deadline=None)
+def test_the_short_way_to_a_text_is_the_long_one(octets: bytes, declared: str) -> None:
+    short, long = Notes(), Notes()
+    assert charset.scrubbed(charset.decode(octets, declared, long), long) == charset.text(octets, declared, short)
+    assert long.names() == short.names()
+
+
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("before", "expected"),
     [
         ("a\r\nb\rc\nd", "a\nb\nc\nd"),
         ("tab\tstays", "tab\tstays"),
@@ -58,8 +77,8 @@ def test_charsets_are_believed_when_they_can_be(
         ("whole 🎻 character", "whole 🎻 character"),
     ],
 )
-def test_text_is_made_harmless(given: str, expected: str) -> None:
-    assert expected == charset.scrubbed(given, Notes())
+def test_text_is_made_harmless(before: str, expected: str) -> None:
+    assert expected == charset.scrubbed(before, Notes())
 
 
 def shown(html: str) -> str:
