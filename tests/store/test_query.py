@@ -193,6 +193,12 @@ def test_a_word_is_looked_for_in_its_spellings(words: str, field: str, spelled: 
     assert spelled == {" ".join(one) for one in spelling.spellings((words,), field)}
 
 
+def test_no_character_is_overlooked_by_the_quick_look() -> None:
+    everything = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
+    overlooked = [one for one in "".join(ideographs.runs(everything)) if not ideographs.are_in(one)]
+    assert [] == overlooked
+
+
 @given(st.text("東京都ソñ é한국", min_size=1, max_size=8), st.data())
 @settings(max_examples=50)
 def test_each_piece_of_a_run_is_told_by_its_pairs(text: str, data: st.DataObject) -> None:

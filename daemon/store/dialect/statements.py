@@ -295,7 +295,7 @@ def rewrite_long(tx: Connection, table: Table, names: Sequence[str], rows: Seque
         part = rows[start : start + ROWS_A_STATEMENT]
         values = ", ".join([one] * len(part))
         statement = f"UPDATE {table.name} SET {setting} FROM (VALUES {values}) AS given WHERE {table.name}.{key} = given.column1"  # noqa: S608 -- names of our own tables and columns
-        tx.exec_driver_sql(statement, tuple(chain.from_iterable(part)))
+        driver(tx).execute(statement, tuple(chain.from_iterable(part)))
 
 
 def _run_json(tx: Connection, statement: str, rows: Sequence[dict[str, Any]], *before: Any) -> None:
@@ -303,9 +303,12 @@ def _run_json(tx: Connection, statement: str, rows: Sequence[dict[str, Any]], *b
     driver(tx).execute(statement, (*before, values))
 
 
+_INSTANT: Final = Instant()
+
+
 def ready(tx: Connection, moment: datetime | None) -> Any:
     """Give a time as the driver takes it; None stays None."""
-    return Instant().process_bind_param(moment, tx.dialect)
+    return _INSTANT.process_bind_param(moment, tx.dialect)
 
 
 def raw_rows(conn: Connection, query: Select[Any], given: dict[str, Any] | None = None) -> list[Any]:

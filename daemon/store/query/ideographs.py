@@ -18,11 +18,23 @@ CHARACTERS: Final = (
 )
 _RUN: Final = re.compile(f"[{CHARACTERS}]+")
 _UNCOMPOSED: Final = re.compile(rf"[{CHARACTERS}\u3099\u309a]+")  # with the marks of kana
+# The octets that they begin with in UTF-8, but for radicals, which share theirs with the quotes and dashes of all the world.
+_FIRST_OCTETS: Final = bytes({0xE1, *range(0xE3, 0xEE), 0xEF, 0xF0})
+_OTHER_OCTETS: Final = bytes(set(range(256)).difference(_FIRST_OCTETS))
+_RADICALS: Final = tuple(bytes((0xE2, second)) for second in range(0xBA, 0xC0))
 
 
 def are_in(text: str) -> bool:
     """Tell whether any is in a text."""
-    return not text.isascii() and _RUN.search(text) is not None
+    return _may_be_in(text) and _RUN.search(text) is not None
+
+
+def _may_be_in(text: str) -> bool:
+    """Tell, in a tenth of the time that the expression takes, that none is in most texts of other scripts."""
+    if text.isascii():
+        return False
+    octets = text.encode("utf-8", "surrogatepass")
+    return bool(octets.translate(None, _OTHER_OCTETS)) or any(radical in octets for radical in _RADICALS)
 
 
 def runs(text: str) -> list[str]:
@@ -35,7 +47,7 @@ def pairs(texts: Iterable[str]) -> set[str]:
     """Give all neighbouring pairs, and the last character of each run."""
     found = set[str]()
     for text in texts:
-        if not text.isascii():
+        if _may_be_in(text):
             for run in set(runs(text)):
                 found.update(map("".join, pairwise(run)), run[-1])
     return found
