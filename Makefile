@@ -57,6 +57,7 @@ bench-send: $(STAMP)  ## measure sending beside smtplib, msmtp and smtp-source; 
 
 bench-search: $(STAMP)  ## measure searches in a million messages, made once in .cache/, beside notmuch: ARGS='--messages 20000 --each'
 	@$(BIN)/python -m tests.benchmarks.bench_search $(ARGS)
+
 bench-index: $(STAMP)  ## measure the index beside notmuch and mu, where they are installed (ARGS='--rounds 1 --alone')
 	@$(BIN)/python -m tests.benchmarks.bench_index $(ARGS)
 
