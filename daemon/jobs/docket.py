@@ -125,11 +125,13 @@ class Docket:
                     return
             if self.breaker.is_open or self._is_stuck or self.is_over:
                 return
-            rows = self._rows(pace)
+            rows, asked_at = self._rows(pace), context.monotonic()
             if not (self._claimed or self.claim(rows)) or context.stop.is_set():
                 return
             if not self._begin(relay, rows, is_fast=pace.letters >= AT_FULL_PACE):
                 return
+            # A busy database says nothing of the relay's pace; with smaller batches it would be busier still.
+            self._serving_since += context.monotonic() - asked_at
 
     def _rows(self, pace: Pace) -> int:
         """Say how many rows to claim: as many as may be under way, and no more than leave in a moment at the speed so far."""
