@@ -189,7 +189,9 @@ def reindex(settings: Settings, database: Database, report: Callable[[int, int],
     context = context_of(settings, database)
     settle()
     with Signals(context.stop):
-        return index.reindex(database, now=context.clock, stop=context.stop, progress=context.pulse, report=report)
+        done = index.reindex(database, now=context.clock, stop=context.stop, progress=context.pulse, report=report)
+        extract.extract(context)
+    return done
 
 
 def check(settings: Settings, names: Sequence[str] = ()) -> Iterator[checking.Finding]:

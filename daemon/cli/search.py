@@ -44,6 +44,7 @@ def search(
 
     \b
     from: to: cc: bcc: subject: body:    words there; from:(bob OR carol)
+    own:                                 in the text, but neither quoted nor in a signature
     attachment: filename:                words in attachments and their names, or names only
     has:attachment is:reply is:bounce    is:defective is:headers is:unindexed
     after:2026-01-31 before:2026-02      date:2026-01..2026-03, date:yesterday, after:7d, date:last-week

@@ -16,7 +16,9 @@ from daemon.store.query.tree import ANYWHERE, Words
 
 CHARACTERS: Final = 160  # of a snippet
 BEFORE: Final = 50  # of them, at most, before the first word that was found
-SHOWN_FIELDS: Final = frozenset({ANYWHERE, "body", "attachment"})  # what is in the others is in the columns beside it
+SHOWN_FIELDS: Final = frozenset(
+    {ANYWHERE, "body", "own", "attachment"}
+)  # what is in the others is in the columns beside it
 _BLANKS: Final = re.compile(r"\s+")
 _LETTER: Final = r"[^\W_]"
 _MARKS: Final = "[\u0300-\u036f]*"

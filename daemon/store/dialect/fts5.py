@@ -46,7 +46,7 @@ def expression(node: Node) -> str | None:
     """Write what FTS5 alone can answer as it wants it; None for anything else."""
     match node:
         case Words(words, field):
-            is_alone = field not in {"bcc", "filename"} and not any(map(ideographs.are_in, words))
+            is_alone = field not in {"bcc", "filename", "own"} and not any(map(ideographs.are_in, words))
             return phrase(node) if is_alone else None
         case And(parts) if parts:
             wanted = [expression(part) for part in parts if not isinstance(part, Not)]

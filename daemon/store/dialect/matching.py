@@ -5,6 +5,7 @@ What each database's full-text search answers stands in `fts5.py` and `tsearch.p
 
 import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -25,7 +26,8 @@ from sqlalchemy import (
     true,
 )
 
-from daemon.store.dialect import fts5, tsearch
+from daemon.store import snippets
+from daemon.store.dialect import fts5, statements, tsearch
 from daemon.store.dialect.types import SQLITE
 from daemon.store.query import ideographs
 from daemon.store.query.tree import ANYWHERE, And, Bound, Exact, Node, Not, Or, Words, leaves
@@ -121,6 +123,8 @@ def _words(conn: Connection, leaf: Words) -> ColumnElement[bool]:
     if leaf.field == "bcc":
         a = addresses.c
         return t.id.in_(select(a.message).where(a.role == "bcc", _like(conn, a.name + " " + a.address, leaf.words)))
+    if leaf.field == "own":
+        return statements.among(conn, t.id, _own(conn, Words(leaf.words, "body", leaf.is_prefix)))
     if ideographs.are_in(" ".join(leaf.words)):
         return and_(_has_characters(conn, leaf), _in_texts(conn, leaf))
     found = tsearch.found(leaf) if conn.dialect.name != SQLITE else t.id.in_(_matching(fts5.phrase(leaf)))
@@ -129,6 +133,20 @@ def _words(conn: Connection, leaf: Words) -> ColumnElement[bool]:
             found, t.id.in_(select(attachments.c.message).where(_like(conn, attachments.c.filename, leaf.words)))
         )
     return found
+
+
+def _own(conn: Connection, leaf: Words) -> list[int]:
+    """Give the newest messages that have words in what their senders wrote themselves: not quoted, and in no signature."""
+    t, pattern = messages.c, snippets.sought([leaf])
+    found = {one.id for one in best(conn, leaf, limit=fts5.CANDIDATES, offset=0)}
+    mixed = or_(t.quoted_ranges.is_not(None), t.signature_ranges.is_not(None))
+    query = select(t.id, t.body_text, t.quoted_ranges, t.signature_ranges)
+    for message, body, *ranges in conn.execute(query.where(statements.among(conn, t.id, sorted(found)), mixed)):
+        left_out = sorted((start, end) for several in ranges for start, end in several or ())
+        places = pairwise([0, *(place for one in left_out for place in one), len(body)])
+        if pattern is None or not any(pattern.search(body[start:end]) for start, end in list(places)[::2]):
+            found.discard(message)
+    return sorted(found)
 
 
 def _like(conn: Connection, texts: ColumnElement[str], words: Sequence[str]) -> ColumnElement[bool]:
@@ -204,7 +222,8 @@ def best(conn: Connection, node: Node, *, limit: int, offset: int) -> list[fts5.
     if found is not None:
         expression = fts5.expression(found) or ""
         return fts5.ranked(conn, found, _candidates(conn, expression, rest))[offset : offset + limit]
-    drawn = [one for one in rest if isinstance(one, Words) and ideographs.are_in(" ".join(one.words))]
+    drawn = [one for one in rest if isinstance(one, Words) and one.field in {ANYWHERE, *_COLUMNS}]
+    drawn = [one for one in drawn if ideographs.are_in(" ".join(one.words))]
     ids = _drawn(conn, drawn[0], rest) if drawn else newest(conn, node, limit=limit + offset, offset=0)
     return [fts5.Ranked(one, 0.0) for one in ids[offset : offset + limit]]
 

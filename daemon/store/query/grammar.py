@@ -19,7 +19,7 @@ from daemon.store.query.tokens import Token, tokens
 
 MAX_CHARACTERS: Final = 1000  # of a query; people type less, and the databases' parsers have limits of their own
 MAX_DEPTH: Final = 10  # of brackets in brackets: FTS5 has a parser of its own, with room for some thirty
-TEXTS: Final = ("subject", "from", "to", "cc", "bcc", "body", "attachment", "filename")
+TEXTS: Final = ("subject", "from", "to", "cc", "bcc", "body", "own", "attachment", "filename")
 EXACTS: Final = ("account", "thread", "id", "message-id")
 CHOICES: Final = {
     "has": ("attachment",),
