@@ -188,6 +188,12 @@ def test_deep_nesting_is_cut_out_rather_than_read() -> None:
     assert ("html_tangled",) == notes.names()
 
 
+def test_a_page_of_many_tags_is_no_tangle() -> None:
+    notes = Notes()
+    assert 6000 == text.html_to_text("<p>a<b>b</b><br></p>" * 6000, notes).count("ab")
+    assert () == notes.names()
+
+
 def test_long_html_is_cut() -> None:
     notes = Notes()
     assert text.MAX_HTML_CHARACTERS == len(text.html_to_text("x" * 300_000, notes))
