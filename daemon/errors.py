@@ -242,27 +242,31 @@ class RelayRefused(SmtpError):
 
 
 class StoreError(PostroomError):
-    """The database failed."""
+    """The database failed. `state`: what the house is in meanwhile, for its status line."""
 
     exit_code = EX_IOERR
+    state = "database failing"
 
 
 class DatabaseBusy(StoreError):
     """Another process held the database for longer than we wait."""
 
     exit_code = EX_TEMPFAIL
+    state = "database locked"
 
 
 class DatabaseFull(StoreError):
     """The disk under the database is full."""
 
     exit_code = EX_CANTCREAT
+    state = "disk full"
 
 
 class DatabaseUnusable(StoreError):
     """The database can't be opened, is damaged, or its schema is of another version."""
 
     permanent = True
+    state = "database unusable"
 
 
 class RowRefused(StoreError):

@@ -4,6 +4,7 @@ It is the main thread, and does nothing else. New settings are taken whole or no
 before stay in force, which the log and the status line say until better ones come.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -16,8 +17,8 @@ from daemon.schedule import Schedule
 from daemon.service import Notifier
 from daemon.settings import Settings
 from daemon.signals import Signals
-from daemon.store import accounts, overview
 from daemon.store.packing import Packer
+from daemon.store import accounts, foretold, overview
 
 STATUS_SECONDS: Final = 10.0  # how often `systemctl status` gets a new line
 
@@ -51,21 +52,25 @@ class Keeper:
         self._notifier, self._signals, self._reread = notifier, signals, reread
         self._refused = ""
         self._stuck: list[str] = []
+        self._amends = True  # at the start too: nobody knows what clock the last daemon had
         self._restart_for: list[str] = []
 
     def keep(self) -> None:
         """Say that the house is ready, and look after it until it is to stop."""
         interval = min(STATUS_SECONDS, (self._settings.watchdog_seconds or STATUS_SECONDS * 2) / 2)
         self._notifier.ready(self._line([]))
+        told: list[str] = []
         told_at = self._context.monotonic()
         while not self._signals.wait(interval):
             if self._signals.wants_reload():
                 self._reload()
+            self._look_at_the_clock()
             stuck = self._stuck = self._schedule.stuck()
             if not stuck:
                 self._notifier.alive()
-            if self._context.monotonic() - told_at >= STATUS_SECONDS:
-                told_at = self._context.monotonic()
+            states = [*stuck, *self._schedule.degraded()]
+            if states != told or self._context.monotonic() - told_at >= STATUS_SECONDS:
+                told, told_at = states, self._context.monotonic()
                 self._notifier.status(self._line(stuck))
 
     def stuck(self) -> list[str]:
@@ -73,22 +78,34 @@ class Keeper:
         return self._stuck
 
     def troubles(self) -> list[str]:
-        """Say what the database had against the last run of any job."""
-        return [str(one) for one in self._schedule.troubles()]
+        """Say what keeps the house from its work."""
+        return [f"{state}: {why}" for state, why in self._schedule.degraded().items()]
+
+    def _look_at_the_clock(self) -> None:
+        if set_by := self._context.steadiness.look():
+            trace.clock_set(seconds=set_by.total_seconds())
+            self._schedule.plan_anew()
+            self._amends = True
+        if self._amends:
+            with (
+                contextlib.suppress(errors.StoreError),
+                self._context.database.transaction() as tx,
+            ):  # else at the next look
+                foretold.amend(tx, self._context.clock(), self._context.backoff.longest)
+                self._amends = False
 
     # --- the status line --------------------------------------------------------------------------------------------
 
     def _line(self, stuck: list[str]) -> str:
         """Say how it stands, what is wrong first."""
         parts = [f"stuck: {', '.join(stuck)}"] if stuck else []
-        troubles = self._schedule.troubles()
+        degraded = self._schedule.degraded()
         try:
             with self._context.database.reading() as conn:
                 standing = overview.line(conn, self._context.clock(), self._settings.accounts)
         except errors.StoreError as error:
-            troubles, standing = [error], ""
-        if troubles:
-            parts.append(f"degraded: {troubles[0]}")
+            degraded, standing = degraded | {error.state: str(error)}, ""
+        parts += [f"degraded: {state}: {why}" for state, why in degraded.items()]
         if self._refused:
             parts.append(f"new settings refused: {self._refused}")
         if self._restart_for:

@@ -94,6 +94,7 @@ class Schedule:
         self._accounts: dict[str, Account] = {}
         self._senders: dict[str, Account] = {}
         self._jobs: dict[str, _Job] = {}
+        self._unreachable: set[str] = set()  # accounts no server of which could be reached at the last try
         self._turns = Turns.of(context)
         # Polls have hands of their own, so that slow maildrops never hold up the outbox; so have further connections of an
         # account, so that one account's many never hold up another's first.
@@ -177,6 +178,24 @@ class Schedule:
         """Return what the database had against the last run of each visit."""
         return [trouble for hands in self._pools for trouble in hands.troubles()]
 
+    def degraded(self) -> dict[str, str]:
+        """Name what keeps the house from its work, each with its reason: `disk full`, `database locked`, `no server reachable`, `clock set`, ..."""
+        found = {trouble.state: str(trouble) for trouble in reversed(self.troubles())}
+        if self._accounts and self._accounts.keys() <= self._unreachable:
+            found["no server reachable"] = "of no account; is there a network?"
+        if doubt := self._context.steadiness.doubt:
+            found["clock set"] = f"it went forward by {doubt}: for an hour nothing is deleted or expires by age"
+        return found
+
+    def plan_anew(self) -> None:
+        """Begin all intervals now: the clock was set, and what it says of the next visits may be long ago or never."""
+        for job in self._clock.get_jobs():
+            if isinstance(job.trigger, IntervalTrigger):
+                job.modify(next_run_time=datetime.now(UTC))
+            else:
+                job.reschedule(job.trigger)
+        self.ticked_at = self._context.monotonic()
+
     def stuck(self) -> list[str]:
         """Name what does not get on, so that the watchdog must not be fed: the clock, the watcher, visits.
 
@@ -221,15 +240,24 @@ class Schedule:
             if account is None or not self._turns.allows(account, context):
                 return None
             result = poll.poll(account, context)
+            self._note(name, is_reached=not isinstance(result.error, errors.Unreachable))
             if result.new:
                 self._hands.ask("index")
             return result.error
 
         def send(context: Context) -> errors.PostroomError | None:
             account = self._accounts.get(name)
-            return None if account is None else drain.drain(account, context, is_extra=job.kind == "extra").error
+            if account is None:
+                return None
+            result = drain.drain(account, context, is_extra=job.kind == "extra")
+            if result.error is not None or result.session is not None:
+                self._note(name, is_reached=not isinstance(result.error, errors.Unreachable))
+            return result.error
 
         return fetch if job.kind == "poll" else send
+
+    def _note(self, account: str, *, is_reached: bool) -> None:
+        (self._unreachable.discard if is_reached else self._unreachable.add)(account)
 
     def _index(self, context: Context) -> None:
         if index.index(context.database, now=context.clock, stop=context.stop, progress=context.pulse).messages:
@@ -248,7 +276,7 @@ class Schedule:
     def _sweep(self, context: Context) -> None:
         sweep.sweep(context)
         with context.database.transaction() as tx:
-            daemons.beat(tx, context.owner, self._version, context.clock())
+            daemons.beat(tx, context.owner, self._version, context.clock(), ", ".join(self.degraded()))
 
     def _tick(self) -> None:
         self.ticked_at = self._context.monotonic()

@@ -114,6 +114,11 @@ def reload_refused(*, error: errors.PostroomError) -> None:
     _log.error("settings not reloaded", error=error)
 
 
+def clock_set(*, seconds: float) -> None:
+    """Say that the wall clock was set while the house ran. seconds: forward, or back below zero."""
+    _log.warning("clock set", seconds=seconds)
+
+
 def ping_failed(*, reason: object) -> None:
     """Say that the dead man's switch could not be told that all is well."""
     _log.warning("ping failed", reason=str(reason))

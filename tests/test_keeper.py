@@ -269,7 +269,7 @@ def test_the_database_s_trouble_is_in_the_status(sqlite_url: str, manager: socke
         made.schedule._hands.ask("sweep")
         wait_for(made.schedule.troubles)
         made.reload()
-        assert "STATUS=degraded: the disk is full; " in made.said
+        assert "STATUS=degraded: disk full: the disk is full; " in made.said
         made.schedule._hands.register("sweep", made.schedule._sweep, 60.0)
         made.schedule._hands.ask("sweep")
         wait_for(lambda: not made.schedule.troubles())

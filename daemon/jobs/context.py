@@ -16,6 +16,7 @@ from typing import Protocol
 from daemon import errors, trace
 from daemon.jobs.connections import Connections
 from daemon.jobs.recollections import Recollections
+from daemon.jobs.steadiness import Steadiness
 from daemon.retry import Backoff
 from daemon.store.database import Database
 from daemon.store.packing import Packer
@@ -95,6 +96,7 @@ class Context:
     said: set[tuple[str, str]] = field(default_factory=set)
     recollections: Recollections = field(default_factory=Recollections)
     packer: Packer = field(default_factory=Packer)
+    steadiness: Steadiness = field(default_factory=lambda: Steadiness(utc_now, time.monotonic))
 
     def is_news(self, account: str, text: str) -> bool:
         """Tell whether this is said of the account for the first time in this process, so that not each visit repeats it."""

@@ -22,7 +22,7 @@ from daemon.jobs.recall import Recall
 from daemon.jobs.retrieval import Report, Retrieval
 from daemon.jobs.step import Step
 from daemon.jobs.visit import Result
-from daemon.mail.account import Account, Pop3
+from daemon.mail.account import Account, DeletePolicy, Pop3
 from daemon.mail.maildrop import Entry, LedgerStatus, Listing
 from daemon.pop3 import client as pop3_client
 from daemon.pop3 import plan as planning
@@ -246,7 +246,7 @@ class _Visit:
         known = examined.known
         octets_left = self._left(self.pop3.max_octets_per_poll, self.result.octets)
         policy = planning.Policy(
-            delete=self.pop3.delete,
+            delete=self._deletion(),
             max_message_octets=self.pop3.max_message_octets,
             oversize=self.pop3.oversize,
             max_messages=0 if octets_left == 0 else self._left(self.pop3.max_messages_per_poll, self.result.fetched),
@@ -261,6 +261,11 @@ class _Visit:
             known = [r for r in known if r.id in confirmed or r.status != LedgerStatus.GONE or r.uidl not in doubted]
             plan = planning.plan(listing, known, policy, now)
         return replace(plan, delete=tuple(pair for pair in plan.delete if pair[1].id not in examined.moved))
+
+    def _deletion(self) -> DeletePolicy:
+        """Give what the account wants deleted; by age, nothing while it is not sure what time it is."""
+        wanted = self.pop3.delete
+        return DeletePolicy(kind="never") if wanted.kind == "age" and self.context.steadiness.doubt else wanted
 
     @staticmethod
     def _left(limit: int | None, used: int) -> int | None:

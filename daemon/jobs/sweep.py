@@ -32,9 +32,9 @@ def sweep(context: Context) -> Swept:
         swept = Swept(
             requeued=rescued.requeued,
             in_doubt=rescued.in_doubt,
-            expired=outbox.expire(tx, now, DEFAULT_AGE),
+            expired=0 if context.steadiness.doubt else outbox.expire(tx, now, DEFAULT_AGE),
             interrupted_polls=accounts.interrupt_orphans(tx, now),
-            forgotten_polls=accounts.forget_polls(tx, now - context.keep_polls),
+            forgotten_polls=0 if context.steadiness.doubt else accounts.forget_polls(tx, now - context.keep_polls),
         )
     if swept != Swept(requeued=0, in_doubt=0, expired=0, interrupted_polls=0, forgotten_polls=0):
         trace.swept(

@@ -26,6 +26,7 @@ class DaemonLine:
     version: str
     started_at: datetime
     seen_at: datetime
+    degraded: str
     state: str
 
     @property
@@ -39,13 +40,13 @@ class DaemonLine:
         return self.owner.split("/")[3] if self.owner.count("/") == 4 else "?"
 
 
-def beat(tx: Connection, owner: str, version: str, now: datetime) -> None:
-    """Say that this daemon is there; what has been gone for a day is forgotten."""
+def beat(tx: Connection, owner: str, version: str, now: datetime, degraded: str = "") -> None:
+    """Say that this daemon is there; what has been gone for a day is forgotten. degraded: by what, "" for by nothing."""
     stmt = statements.upsert(tx, daemons)
     stmt = stmt.on_conflict_do_update(
-        index_elements=["owner"], set_={"seen_at": stmt.excluded.seen_at, "version": stmt.excluded.version}
+        index_elements=["owner"], set_={name: stmt.excluded[name] for name in ("seen_at", "version", "degraded")}
     )
-    tx.execute(stmt, {"owner": owner, "version": version, "started_at": now, "seen_at": now})
+    tx.execute(stmt, {"owner": owner, "version": version, "started_at": now, "seen_at": now, "degraded": degraded})
     tx.execute(delete(daemons).where(daemons.c.owner != owner, daemons.c.seen_at < now - FORGOTTEN_AFTER))
 
 

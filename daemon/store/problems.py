@@ -67,6 +67,13 @@ def problems(
 
 def _of_daemons(seen: Overview, running: Sequence[DaemonLine], now: datetime) -> Iterator[Problem]:
     if any(one.state == "alive" for one in running):
+        if degraded := ", ".join(sorted({one.degraded for one in running if one.state == "alive" and one.degraded})):
+            yield Problem(
+                what="daemon",
+                why=f"the daemon can't do all of its work: {degraded}",
+                advice="it goes on by itself when that is over; systemctl status postroom has the details",
+                needs_person=False,
+            )
         if ahead := max((one.seen_at for one in running if one.seen_at > now + SKEW), default=None):
             yield Problem(
                 what="clock",
@@ -122,7 +129,7 @@ def _of_outbox(seen: Overview, now: datetime, senders: Sequence[str] | None) -> 
         )
     if senders is not None:
         for account, rows in seen.waiting.items():
-            if account not in senders:
+            if account not in senders and (account or not senders):  # one without is given to an account that sends
                 yield Problem(
                     what="outbox",
                     why=f"{rows} wait for an account that sends nothing" if account else f"{rows} wait, and no account sends",

@@ -107,6 +107,7 @@ daemons = columns.table(
     columns.words("version"),
     Column("started_at", Instant, nullable=False),
     Column("seen_at", Instant, nullable=False),
+    columns.words("degraded", ""),
 )
 
 polls = columns.table(

@@ -105,6 +105,7 @@ CREATE TABLE daemons (
   version TEXT NOT NULL,
   started_at TIMESTAMP WITH TIME ZONE NOT NULL,
   seen_at TIMESTAMP WITH TIME ZONE NOT NULL,
+  degraded TEXT DEFAULT '' NOT NULL,
   CONSTRAINT pk_daemons PRIMARY KEY (owner)
 );
 

@@ -102,6 +102,7 @@ CREATE TABLE daemons (
   version TEXT NOT NULL,
   started_at TEXT NOT NULL,
   seen_at TEXT NOT NULL,
+  degraded TEXT DEFAULT '' NOT NULL,
   CONSTRAINT pk_daemons PRIMARY KEY (owner)
 ) STRICT;
 

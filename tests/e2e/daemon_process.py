@@ -46,10 +46,14 @@ def command(*words: str) -> list[str]:
 
 
 @contextmanager
-def running(settings: dict[str, str], directory: Path) -> Iterator[subprocess.Popen[str]]:
-    """Run `postroom run` for the length of the block; killed afterwards if it still lives."""
+def running(
+    settings: dict[str, str], directory: Path, words: list[str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Run `postroom run`, or what `words` say, for the length of the block; killed afterwards if it still lives."""
     with child_log() as log:
-        process = subprocess.Popen(command("run"), env=settings, cwd=directory, stdout=log, stderr=log, text=True)
+        process = subprocess.Popen(
+            words or command("run"), env=settings, cwd=directory, stdout=log, stderr=log, text=True
+        )
         try:
             yield process
         finally:

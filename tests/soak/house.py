@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from daemon import app, settings
 from daemon.jobs.context import Context
+from daemon.jobs.steadiness import Steadiness
 from daemon.schedule import Schedule
 from daemon.store.database import Database
 
@@ -101,7 +102,7 @@ def main() -> None:
             super().start()
 
     def context_of(loaded: settings.Settings, database: Database) -> Context:
-        return replace(composed(loaded, database), clock=clock)
+        return replace(composed(loaded, database), clock=clock, steadiness=Steadiness(clock, clock.passed))
 
     def listen() -> None:
         for line in sys.stdin:

@@ -17,7 +17,7 @@ from tests.doubles import house
 
 NOW = house.NOW
 HOUR = NOW - timedelta(hours=1)
-ALIVE = DaemonLine(owner="host/boot/ns/7/1", version="1", started_at=HOUR, seen_at=NOW, state="alive")
+ALIVE = DaemonLine(owner="host/boot/ns/7/1", version="1", started_at=HOUR, seen_at=NOW, degraded="", state="alive")
 WELL = Overview(
     messages=0, octets=0, unindexed=0, unindexed_since=None, with_defects=0, holds=0, held=0, outbox={}, oldest_due_at=None,
     last_attempt_at=None, doubts_held=0, waiting={}, accounts=(),
@@ -35,6 +35,10 @@ RELAY = RelayLine(relay="mx:25", failing_since=HOUR, failures=3, paused_until=No
 
 # what is seen -> the problem's kind, account, since, whether it needs a person, a part of why
 CASES: dict[str, tuple[Callable[[], list[Problem]], tuple[str, str | None, datetime | None, bool, str]]] = {
+    "degraded daemon": (
+        lambda: problems(WELL, [replace(ALIVE, degraded="disk full")], NOW),
+        ("daemon", None, None, False, "can't do all of its work: disk full"),
+    ),
     "dead daemon": (
         lambda: problems(WELL, [replace(ALIVE, state="dead", seen_at=HOUR)], NOW),
         ("daemon", None, HOUR, True, "process 7 on host is dead"),
