@@ -17,8 +17,8 @@ from daemon.schedule import Schedule
 from daemon.service import Notifier
 from daemon.settings import Settings
 from daemon.signals import Signals
-from daemon.store.packing import Packer
 from daemon.store import accounts, foretold, overview
+from daemon.store.packing import Packer
 
 STATUS_SECONDS: Final = 10.0  # how often `systemctl status` gets a new line
 

@@ -10,7 +10,11 @@ from daemon.store.database import Database
 from daemon.store.dialect.views import VIEWS
 
 SECTION = (
-    (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").split("## Ten views")[1].split("\n## ")[0]
+    (Path(__file__).parents[2] / "README.md")
+    .read_text(encoding="utf-8")
+    .split("## Ten views")[1]
+    .split("\n## ")[0]
+    .split("\n### ")[0]
 )
 SHOWN: dict[str, list[str]] = {
     name: re.findall(r"`([^`]+)`", " ".join(said.split()))

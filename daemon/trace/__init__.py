@@ -1,4 +1,4 @@
-"""Every word the house says to its log: one verb per event, the only importer of structlog.
+"""Every word the house says to its log: one verb per event.
 
 A verb fixes the wording, the level and the fields of its event, so that each stands in one place and can be looked up by
 an operator. Secrets are redacted at the source (`wire/transcript.py`), and once more here by type. Bodies of mail never
@@ -7,74 +7,21 @@ come here: protocol lines carry their octet counts instead.
 `configure` is called once, by the composition root; before it, events go nowhere.
 """
 
-import logging
-import sys
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Final, TextIO
-
-import structlog
+from typing import Any, TextIO
 
 from daemon import errors
-from daemon.wire.secret import Secret
+from daemon.trace import log
 from daemon.wire.transcript import Line
 
-LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-
-Event = MutableMapping[str, Any]
-
-
-def _redact(_logger: Any, _method: str, event: Event) -> Event:
-    """Second line of defence: a Secret that reaches an event is never shown, however it got there."""
-    for key, value in event.items():
-        if isinstance(value, Secret):
-            event[key] = "***"
-    return event
-
-
-def _plain(_logger: Any, _method: str, event: Event) -> Event:
-    """Write times as ISO 8601 and exceptions as one line; leave None out."""
-    for key, value in list(event.items()):
-        if value is None:
-            del event[key]
-        elif isinstance(value, datetime):
-            event[key] = value.isoformat()
-        elif isinstance(value, errors.PostroomError):
-            event[key] = f"{type(value).__name__}: {value}"
-    return event
-
-
-def _drop(_logger: Any, _method: str, _event: Event) -> Event:
-    raise structlog.DropEvent
+_log: Any = log.silent()
 
 
 def configure(*, log_format: str = "json", level: str = "info", stream: TextIO | None = None) -> None:
     """Send events to `stream` (stderr), as `json` lines or for a `console`. `level`: debug, info, warning or error."""
-    out = stream or sys.stderr
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=24)
-        if log_format == "console"
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _redact,
-            _plain,
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
-        cache_logger_on_first_use=False,
-    )
     global _log  # noqa: PLW0603 -- bound once here, and not at each event: what is below the level costs next to nothing
-    _log = structlog.get_logger().bind()
-
-
-structlog.configure(processors=[_drop], cache_logger_on_first_use=False)
-_log: Any = structlog.get_logger()
+    _log = log.bound(log_format=log_format, level=level, stream=stream)
 
 
 # --- the daemon's life ----------------------------------------------------------------------------------------------
