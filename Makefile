@@ -8,7 +8,7 @@ UV    ?= uv
 ARGS  ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint format demo bench bench-send bench-index bench-search fuzz torture soak constraints clean
+.PHONY: help venv test lint format demo bench bench-send bench-index bench-search bench-size fuzz torture soak constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## show these targets
@@ -60,6 +60,9 @@ bench-search: $(STAMP)  ## measure searches in a million messages, made once in 
 
 bench-index: $(STAMP)  ## measure the index beside notmuch and mu, where they are installed (ARGS='--rounds 1 --alone')
 	@$(BIN)/python -m tests.benchmarks.bench_index $(ARGS)
+
+bench-size: $(STAMP)  ## measure the octets of a database for one octet of mail: raw, columns and search index together
+	@$(BIN)/python -m tests.benchmarks.bench_size $(ARGS)
 
 fuzz: $(STAMP)  ## feed POP3 and the parser what nobody would say (ARGS='--seconds 600 session'); needs CPython 3.11 to 3.13
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement tests/fuzz/requirements.txt

@@ -9,11 +9,10 @@ from pathlib import Path
 import click
 
 from daemon import errors
-from daemon.cli import completion, house, output
+from daemon.cli import house, output
 from daemon.cli.backup import backup, compact, restore
 from daemon.cli.prune import prune
-
-VERIFY_MESSAGES = 100  # messages a look: short reads, and a progress that moves
+from daemon.cli.verify import verify
 
 
 @click.group()
@@ -45,50 +44,6 @@ def upgrade(backup: Path | None) -> None:
         click.echo(f"{database.shown} is current (revision {after})")
     else:
         click.echo(f"{database.shown} is now at revision {after} ({f'was {before}' if before else 'new'})")
-
-
-@db.command()
-@click.option("--account", metavar="NAME", help="Only messages of this account.", shell_complete=completion.accounts)
-@output.json_option
-@click.pass_context
-def verify(ctx: click.Context, account: str | None, as_json: bool) -> None:
-    """Compare every archived message with its SHA-256.
-
-    Lists those that are not what was received. The exit code is 0 only if there are none.
-    """
-    from daemon.store import archive, sources
-
-    read, broken = 0, []
-    with house.archive() as database, output.progress("messages") as advance:
-        with database.reading() as conn:
-            total = archive.count(conn, account=account)
-        after = 0
-        while True:
-            with database.reading() as conn:
-                ids = archive.ids(conn, account=account, after=after, limit=VERIFY_MESSAGES)
-                broken += sorted(set(ids) - sources.proven(conn, ids, headers_too=True))
-            if not ids:
-                break
-            after, read = ids[-1], read + len(ids)
-            if advance is not None:
-                advance("verify", read, max(read, total))
-        with database.reading() as conn:
-            rows = [archive.get(conn, one) for one in broken]
-    if as_json:
-        output.print_json(
-            {"id": one.id, "account": one.account, "uidl": one.uidl, "sha256": one.sha256, "subject": one.subject}
-            for one in rows
-        )
-    elif rows:
-        output.print_table(
-            ("id", "account", "uidl", "subject"),
-            [(str(one.id), one.account, one.uidl or "", one.subject or "") for one in rows],
-            wide="subject",
-        )
-    if not as_json:
-        click.echo(f"{output.count(read, 'message')} read, {len(broken):,} broken", err=bool(rows))
-    if broken:
-        ctx.exit(errors.EX_DATAERR)
 
 
 @db.command()
@@ -127,5 +82,5 @@ def recompress() -> None:
     click.echo(f"{output.count(done.parts, 'part')} rewritten: {stored}" if done.parts else stored)
 
 
-for _command in (backup, restore, prune, compact):
+for _command in (verify, backup, restore, prune, compact):
     db.add_command(_command)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from daemon.store.daemons import DaemonLine
     from daemon.store.overview import AccountLine, Overview, RelayLine
     from daemon.store.problems import Problem
+    from daemon.store.sizes import Sizes
 
 
 @click.command()
@@ -28,24 +29,27 @@ def status(as_json: bool) -> None:
     Asks the database alone: no server is spoken to. The exit code is for monitors: 0 all is well, 75 something fails and is
     tried again by itself, 69 something waits for a person.
     """
-    from daemon.store import daemons, overview, problems, upgrade
+    from daemon.store import daemons, overview, problems, sizes, upgrade
 
     loaded, now = house.settings(), datetime.now(UTC)
     with house.archive(loaded) as database:
         with database.reading() as conn:
             seen, running = overview.overview(conn, now), daemons.all(conn, now)
+            stored = sizes.sizes(conn)
         room = problems.Room(free_octets=database.free_octets(), is_held=database.is_held())
         senders = [name for name, one in loaded.accounts.items() if one.smtp is not None] if loaded.accounts else None
         found = problems.problems(seen, running, now, room=room, senders=senders)
         more = {"free_octets": room.free_octets, "schema": upgrade.head(), "version": house.version()}
         if as_json:
-            click.echo(output.dump({"problems": found, **output.fields(seen), "daemons": running, **more}))
+            click.echo(
+                output.dump({"problems": found, **output.fields(seen), "daemons": running, "storage": stored, **more})
+            )
         else:
             lines = [
                 *_problems(found, now),
                 f"database  {database.shown}, schema {upgrade.head()}, {_room(room.free_octets)}",
                 *_daemons(running, now),
-                *_lines(seen, loaded, now),
+                *_lines(seen, stored, loaded, now),
             ]
             click.echo("\n".join(lines))
     if found:
@@ -83,7 +87,16 @@ def _daemons(running: list[DaemonLine], now: datetime) -> list[str]:
     return lines or [f"daemon    none runs; version {mine} is installed"]
 
 
-def _lines(seen: Overview, loaded: Settings, now: datetime) -> list[str]:
+def _stored(stored: Sizes) -> str:
+    about = "about " if stored.is_estimate else ""
+    text = f"{output.size(stored.raw_octets)} of mail in {about}{output.size(stored.stored_octets)}"
+    if stored.attachments_shared:
+        text += f", {output.count(stored.attachments_shared, 'attachment')} stored once for {output.size(stored.shared_octets)}"
+    unused = f" ({output.size(stored.unused_octets)} unused)" if stored.unused_octets else ""
+    return f"{text}; database {output.size(stored.database_octets)}{unused}"
+
+
+def _lines(seen: Overview, stored: Sizes, loaded: Settings, now: datetime) -> list[str]:
     archive = f"{output.count(seen.messages, 'message')}, {output.size(seen.octets)}"
     archive += f", {seen.unindexed:,} not indexed yet" if seen.unindexed else ""
     archive += f", {seen.with_defects:,} with defects" if seen.with_defects else ""
@@ -94,7 +107,7 @@ def _lines(seen: Overview, loaded: Settings, now: datetime) -> list[str]:
     )
     if seen.oldest_due_at is not None and seen.oldest_due_at < now:
         outbox += f"; the oldest is due since {output.span(now - seen.oldest_due_at)}"
-    lines = [f"archive   {archive}", f"outbox    {outbox}"]
+    lines = [f"archive   {archive}", f"stored    {_stored(stored)}", f"outbox    {outbox}"]
     if not seen.accounts:
         lines.append("accounts  none; copy .env.example to .env and fill it in")
     width = max((len(one.name) for one in seen.accounts), default=0)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, func, select
 
 from daemon.store import packing, sources, zstd
 from daemon.store.dialect import statements
@@ -113,10 +113,8 @@ def rewrite(tx: Connection, packer: Packer, parts: Sequence[Part]) -> Rewritten:
         packed = _repacked(tx, packer, stored)
         if packed is not None:
             before, after = before + len(stored.content), after + len(packed.content)
-            rows.append({"of_message": message, "of_part": number, **packed._asdict()})
-    if rows:
-        is_it = (_T.message == bindparam("of_message"), _T.part == bindparam("of_part"))
-        tx.execute(update(message_sources).where(*is_it), rows)
+            rows.append({"message": message, "part": number, **packed._asdict()})
+    statements.renew(tx, message_sources, rows, by=("message", "part"))
     return Rewritten(len(rows), before, after)
 
 

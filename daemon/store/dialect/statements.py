@@ -298,6 +298,22 @@ def rewrite_long(tx: Connection, table: Table, names: Sequence[str], rows: Seque
         driver(tx).execute(statement, tuple(chain.from_iterable(part)))
 
 
+def renew(tx: Connection, table: Table, rows: Sequence[dict[str, Any]], *, by: Sequence[str]) -> None:
+    """Update rows as if they were new. rows: all of one shape, values as the driver takes them.  by: the columns of their key.
+
+    On SQLite they move behind all others: in its place, a row that gets smaller leaves the room around it unused for ever.
+    """
+    if rows:
+        values = [name for name in rows[0] if name not in by]
+        is_sqlite = kind_of(tx) == SQLITE
+        setting = [f"{name} = :{name}" if is_sqlite else f"{name} = %({name})s" for name in values]
+        where = [f"{name} = :{name}" if is_sqlite else f"{name} = %({name})s" for name in by]
+        if is_sqlite:
+            setting.append(f"rowid = (SELECT max(rowid) + 1 FROM {table.name})")  # noqa: S608 -- names of our own tables and columns
+        statement = f"UPDATE {table.name} SET {', '.join(setting)} WHERE {' AND '.join(where)}"  # noqa: S608 -- names of our own tables and columns
+        tx.exec_driver_sql(statement, list(rows))
+
+
 def _run_json(tx: Connection, statement: str, rows: Sequence[dict[str, Any]], *before: Any) -> None:
     values = json.dumps([list(row.values()) for row in rows], ensure_ascii=False)
     driver(tx).execute(statement, (*before, values))
