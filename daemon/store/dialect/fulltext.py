@@ -64,16 +64,18 @@ TRIGGERS_SQLITE: Final = {
 
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------
 
-PUNCTUATION: Final = "@.,:;/\\\\-_+=<>()[]{}\"''!?#*&|~"  # as it stands in an E'' literal
+# As it stands between the brackets of a regular expression: of ASCII, and its like elsewhere. One pass over a text takes a
+# tenth of what translate() does.
+_PUNCTUATION: Final = (
+    r"\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e\u00a0-\u00a9\u00ab-\u00b1\u00b4\u00b6-\u00b8\u00bb\u00bf\u2010-\u206f\u3000-\u3004"
+    r"\u3008-\u3020\u3030\u303d-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+)
 
 
 def plain(text: str) -> str:
     """Give the SQL that takes accents off a text, and turns punctuation and the characters of ideographs.py into spaces."""
-    words = (
-        f"regexp_replace({text}, '[{ideographs.CHARACTERS}\\u2010-\\u206f\\u3000-\\u303f\\u00a0-\\u00bf]+', ' ', 'g')"
-    )
-    folded = f"regexp_replace(normalize({words}, NFKD), '[\\u0300-\\u036f]+', '', 'g')"
-    return f"translate({folded}, E'{PUNCTUATION}', repeat(' ', {len(PUNCTUATION) - 2}))"
+    words = f"regexp_replace({text}, '[{ideographs.CHARACTERS}{_PUNCTUATION}]+', ' ', 'g')"
+    return f"regexp_replace(normalize({words}, NFKD), '[\\u0300-\\u036f]+', '', 'g')"
 
 
 def characters(text: str) -> str:
