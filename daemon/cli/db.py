@@ -17,7 +17,7 @@ from daemon.cli.verify import verify
 
 @click.group()
 def db() -> None:
-    """Upgrade, verify, reindex, recompress or prune the database."""
+    """Upgrade, verify, back up, restore or prune the database."""
 
 
 @db.command()

@@ -86,7 +86,8 @@ def test_what_goes_out_comes_back_with_equal_hashes(
     before = hashes(database)
     export.export(database, form=form, path=tmp_path / f"out.{form}", accounts=[] if form == "jsonl" else ["home"])
     empty(database)
-    store(database, NASTY[:3], "work") if form != "jsonl" else None
+    if form != "jsonl":  # which brings each account's own back
+        store(database, NASTY[:3], "work")
     done, broken = bring(
         database, tmp_path / f"out.{form}", account=None if form == "jsonl" else "home", form=form if told else "auto"
     )
@@ -101,7 +102,7 @@ def test_what_goes_out_comes_back_with_equal_hashes(
     contents=st.lists(st.lists(st.sampled_from(NASTY) | st.binary(max_size=30)).map(b"".join), max_size=4, unique=True),
     form=st.sampled_from(FORMATS),
 )
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_octets_come_back(
     sqlite_url: str, tmp_path_factory: pytest.TempPathFactory, contents: list[bytes], form: str
 ) -> None:
