@@ -159,10 +159,10 @@ CREATE TABLE messages (
   CONSTRAINT ck_messages_not_negative CHECK (octets >= 0 AND attachment_count >= 0 AND parser_version >= 0),
   CONSTRAINT ck_messages_sha256 CHECK (length(sha256) = 64),
   CONSTRAINT ck_messages_retrieved CHECK (retrieved IN ('whole', 'headers')),
-  CONSTRAINT ck_messages_defects CHECK (json_valid(defects)),
-  CONSTRAINT ck_messages_protection CHECK (json_valid(protection)),
-  CONSTRAINT ck_messages_quoted_ranges CHECK (json_valid(quoted_ranges)),
-  CONSTRAINT ck_messages_signature_ranges CHECK (json_valid(signature_ranges))
+  CONSTRAINT ck_messages_defects CHECK (json_valid(coalesce(defects, '[]'))),
+  CONSTRAINT ck_messages_protection CHECK (json_valid(coalesce(protection, '[]'))),
+  CONSTRAINT ck_messages_quoted_ranges CHECK (json_valid(coalesce(quoted_ranges, '[]'))),
+  CONSTRAINT ck_messages_signature_ranges CHECK (json_valid(coalesce(signature_ranges, '[]')))
 ) STRICT;
 
 CREATE INDEX ix_messages_account_sent_at_octets ON messages (account, sent_at, octets);
