@@ -37,11 +37,15 @@ def read(root: mime.Part, subject: str, notes: Notes) -> Body:
     reader = _Reader(notes, forwards=quotes.is_forwarding(subject))
     marked = reader.text_of(root) or reader.text_in_envelopes(root)
     whole, quoted, signatures = quotes.taken_out(marked, notes)
-    if any(part.content_type in _CALENDARS for part in root.walk()):
+    if (root.children or root.content_type in _CALENDARS) and any(
+        part.content_type in _CALENDARS for part in root.walk()
+    ):
         whole = "\n\n".join(filter(None, (whole, *_invitations(root, whole, notes))))
     if len(whole) > MAX_BODY_CHARACTERS:
         notes.add(Defect.TEXT_TRUNCATED)
         whole = whole[:MAX_BODY_CHARACTERS]
+    if not quoted and not signatures:
+        return Body(whole)
     return Body(whole, _within(quoted, len(whole)), _within(signatures, len(whole)))
 
 

@@ -196,32 +196,25 @@ def _words(text: str, notes: Notes) -> Iterator[tuple[str, str, bytes]]:
             notes.add(Defect.ENCODED_WORD_BROKEN)
             break
         following = text.find("=?", head.end(), closing)
-        octets = None if 0 <= following < closing - 1 else _octets(head[2], text[head.end() : closing])
+        payload = text[head.end() : closing]
+        octets = None if 0 <= following < closing - 1 else _octets(head[2], payload)
         if octets is None:
             notes.add(Defect.ENCODED_WORD_BROKEN)
             search = text.find("=?", head.end())
             continue
         literal = text[at:search]
-        if _is_loose(text, head, closing, after_word=after_word and not literal):
+        if (
+            " " in payload
+            or (head[2] in "bB" and len(payload) & 3)  # its padding was forgotten
+            or (literal[-1:].isalnum() if literal else after_word)  # within a word, or with no blank between two
+            or text[closing + 2 : closing + 3].isalnum()
+            or not payload.isascii()
+        ):
             notes.add(Defect.ENCODED_WORD_REPAIRED)
         yield "" if after_word and not literal.strip() else literal, head[1].lower(), octets
         at, after_word = closing + 2, True
         search = text.find("=?", at)
     yield text[at:], "", b""
-
-
-def _is_loose(text: str, head: re.Match[str], closing: int, *, after_word: bool) -> bool:
-    """Tell whether an encoded-word, from `head` to `?=`, is not as RFC 2047 has it: within a word, with blanks, or in lame base64."""
-    before, behind = text[head.start() - 1 : head.start()], text[closing + 2 : closing + 3]
-    payload = text[head.end() : closing]
-    return (
-        after_word
-        or (before.isalnum() and head.start() > 0)
-        or behind.isalnum()
-        or not payload.isascii()
-        or (head[2] in "bB" and (len(payload) % 4 != 0 or not payload.isprintable()))
-        or " " in payload
-    )
 
 
 def _octets(encoding: str, payload: str) -> bytes | None:

@@ -6,12 +6,14 @@ where there is no other. The stdlib's reader raises IndexError, AttributeError o
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from daemon.mail import charset, headers
 from daemon.mail.defects import Defect, Notes
 
 MAX_FIELD_OCTETS: Final = 524_288  # of one address field that are read: some 10,000 addresses
+MAX_KNOWN_OCTETS: Final = 200  # of a field that is remembered
 MAX_ADDRESSES: Final = 10_000  # of one role in one message
 MAX_CHARACTERS: Final = 1000  # of a name or an address (RFC 5321 section 4.5.3.1.3: 254); longer ones are cut
 
@@ -53,6 +55,13 @@ def read(values: Sequence[bytes], notes: Notes) -> list[Listed]:
     """Return the addresses of all fields of one name, in order."""
     listed: list[Listed] = []
     for value in values:
+        if (
+            len(value) <= MAX_KNOWN_OCTETS
+            and (known := _known(value)) is not None
+            and len(listed) <= MAX_ADDRESSES - MAX_KNOWN_OCTETS
+        ):
+            listed += known
+            continue
         if len(value) > MAX_FIELD_OCTETS:
             notes.add(Defect.ADDRESSES_TRUNCATED)
         for one in _Reader(headers.raw_text(value[:MAX_FIELD_OCTETS], notes), notes).addresses():
@@ -61,6 +70,14 @@ def read(values: Sequence[bytes], notes: Notes) -> list[Listed]:
                 return listed
             listed.append(one)
     return listed
+
+
+@lru_cache(maxsize=1024)  # the same people write to the same people
+def _known(value: bytes) -> tuple[Listed, ...] | None:
+    """Return the addresses of a short field; None if something was wrong with it, which has to be noted each time."""
+    notes = Notes()
+    found = tuple(_Reader(headers.raw_text(value, notes), notes).addresses())
+    return None if notes.names() else found
 
 
 class _Reader:

@@ -8,6 +8,7 @@ to its end on 970 nested parts, and takes 9 s for 400 nested ones and 200 kB of 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -21,6 +22,7 @@ MAX_DELIMITERS_TRIED: Final = 100_000  # lines that begin like a delimiter: real
 MAX_SCANNED_RATIO: Final = 30  # octets looked at for delimiters, over all levels, as a multiple of the message's own
 MAX_ENCODED_MESSAGE_OCTETS: Final = 16_777_216  # of a forwarded message in base64, which has to be decoded whole
 MAX_PARAMETER_OCTETS: Final = 65_536  # of one field with parameters
+MAX_KNOWN_OCTETS: Final = 100  # of a field that is remembered
 MAX_SEGMENTS: Final = 500  # of one parameter (RFC 2231 section 3)
 
 _TYPE: Final = re.compile(r"\s*([\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100})")
@@ -62,6 +64,20 @@ def value_and_parameters(value: bytes, notes: Notes) -> tuple[str, dict[str, str
     """Read `value; name=parameter; …`; names in lower case, RFC 2231 segments joined, encoded-words decoded."""
     if not value:
         return "", {}
+    if len(value) <= MAX_KNOWN_OCTETS and (known := _known(value)) is not None:
+        return known[0], dict(known[1])
+    return _read_value(value, notes)
+
+
+@lru_cache(maxsize=512)  # `text/plain; charset=utf-8`, `8bit`
+def _known(value: bytes) -> tuple[str, dict[str, str]] | None:
+    """Read a short value; None if something was wrong with it, which has to be noted each time."""
+    notes = Notes()
+    found = _read_value(value, notes)
+    return None if notes.names() else found
+
+
+def _read_value(value: bytes, notes: Notes) -> tuple[str, dict[str, str]]:
     text = headers.raw_text(value[:MAX_PARAMETER_OCTETS], notes)
     head, semicolon, rest = text.partition(";")
     if not semicolon:

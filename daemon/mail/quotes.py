@@ -53,10 +53,12 @@ _FOOTER: Final = re.compile(r"mailing list|unsubscribe|listinfo|abmelden|désabo
 _FORWARDING: Final = re.compile(r"\s*(?:fwd?|wg|tr|rv|enc|vs|vb|pd|转发|轉寄|転送)\s?[:：]", re.IGNORECASE)
 # How the lines begin that are worth a look, beside those that end with a colon. A line feed in front is found ten times as fast
 # as a line's beginning, and most lines are done with at their first letter.
-_WORTH: Final = re.compile(
-    rf"\n(?:___|[\x01-\x04 *_]*+(?=[->{''.join(sorted({one[0] for one in _FROM.split('|')} | set('SGVEIО')))}])"
+_BEGIN: Final = (
+    rf"(?:___|[\x01-\x04 *_]*+(?=[->{''.join(sorted({one[0] for one in _FROM.split('|')} | set('SGVEIО')))}])"
     rf"(?:>|--|(?:{_FROM})[*_]?[ \xa0]?[:：]|{_DEVICE.pattern}))"
 )
+_WORTH_FIRST: Final = re.compile(_BEGIN)
+_WORTH: Final = re.compile(rf"\n{_BEGIN}")
 
 
 def is_forwarding(subject: str) -> bool:
@@ -71,8 +73,10 @@ def is_forwarded(text: str) -> bool:
 
 def marked(text: str, *, forwards: bool) -> str:
     """Return the text with marks about what is quoted and about signatures. forwards: whole letters in it are news."""
-    places = [found.start() for found in _WORTH.finditer("\n" + text)]
-    for colon in _COLONS:
+    places = [found.start() + 1 for found in _WORTH.finditer(text)]
+    if _WORTH_FIRST.match(text) is not None:
+        places.append(0)
+    for colon in _COLONS[:1] if text.isascii() else _COLONS:
         end = text.find(colon + "\n")
         while end >= 0:
             places.append(text.rfind("\n", 0, end) + 1)
