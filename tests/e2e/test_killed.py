@@ -10,12 +10,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from daemon.demo.pop3_server import Pop3Server
 from daemon.demo.smtp_server import SmtpServer
 from daemon.jobs.step import DrainStep, Step
+from daemon.store import zstd
 from tests.secrets_used import PASSWORD
 from tests.suite_log import child_log
 
@@ -87,7 +89,7 @@ def runner() -> Iterator[Runner]:
     started.end()
 
 
-def query(directory: Path, statement: str) -> list[tuple[object, ...]]:
+def query(directory: Path, statement: str) -> list[tuple[Any, ...]]:
     database = sqlite3.connect(directory / "killed.db")
     try:
         return database.execute(statement).fetchall()
@@ -112,7 +114,10 @@ def test_a_poll_killed_at_any_step_is_finished_by_the_next(
 
     assert 0 == runner.go("fetch", "-", environment, tmp_path)
     assert [] == maildrop.messages
-    sources = [content for (content,) in query(tmp_path, "SELECT content FROM message_sources ORDER BY message, part")]
+    stored = query(tmp_path, "SELECT octets, encoding, content FROM message_sources ORDER BY message, part")
+    sources = [
+        zstd.decompressed(content, octets) if encoding == "zstd" else content for octets, encoding, content in stored
+    ]
     assert Counter(LETTERS) == Counter(sources)
     assert [(len(LETTERS), 0)] == query(
         tmp_path, "SELECT count(DISTINCT message), sum(message IS NULL) FROM ledger WHERE account = 'home'"
