@@ -165,3 +165,16 @@ def test_a_conversation_goes_on_when_its_first_message_is_pruned(database: Datab
         tx.execute(text(f"DELETE FROM messages WHERE id = {ids[0]}"))
         archive.write_all_parsed(tx, [(ids[2], letter("c", "a"))], 1, NOW)
         assert dict.fromkeys(ids[1:], ids[0]) == threads(tx)
+
+
+def test_a_conversation_that_falls_apart_goes_on_in_its_parts(database: Database) -> None:
+    """A message that alone held two together is read otherwise by a new parser; what comes later finds the part it belongs to."""
+    with database.transaction() as tx:
+        ids = stored(tx, [letter("a"), letter("x", "a"), letter("b", "x"), letter("c", "b"), letter("d", "a")])
+        held = [letter("a"), letter("x", "a"), letter("b", "x")]
+        archive.write_all_parsed(tx, list(zip(ids, held, strict=False)), 1, NOW)
+        assert [ids[0]] * 3 == [threads(tx)[one] for one in ids[:3]]
+        archive.write_all_parsed(tx, [(ids[1], letter("z"))], 2, NOW)
+        archive.write_all_parsed(tx, [(ids[3], letter("c", "b")), (ids[4], letter("d", "a"))], 2, NOW)
+        first, alone, second = ids[:3]
+        assert dict(zip(ids, [first, alone, second, second, first], strict=True)) == threads(tx)
