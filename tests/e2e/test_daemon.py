@@ -1,5 +1,6 @@
 """`postroom run` as a process: polls, sends what others drop, stops in order, is alone on its SQLite file."""
 
+import signal
 import sqlite3
 import subprocess
 import time
@@ -100,6 +101,24 @@ def test_rows_dropped_by_another_process_leave_within_a_second(
         terminate(process)
     # The promise is of the product, not of this machine's speed: one slow turn of a busy machine is not a broken promise.
     assert sorted(waits)[2] < 1.0
+
+
+def test_sighup_reads_the_env_file_again(
+    tmp_path: Path, servers: tuple[Pop3Server, SmtpServer], settings: dict[str, str]
+) -> None:
+    """What the file says is taken; what the environment says wins, as at a start."""
+    servers[0].add_user("bob", PASSWORD).add(LETTER)
+    names = [name for name in settings if name.startswith("POSTROOM_ACCOUNTS__")]
+    home = "".join(f"{name}={settings.pop(name)!r}\n" for name in names)
+    work = home.replace("__HOME__", "__WORK__").replace("anna", "bob")
+    (tmp_path / ".env").write_text(home, encoding="utf-8")
+    with running(settings, tmp_path) as process:
+        wait_for(lambda: exists(tmp_path), "the database is made")
+        wait_for(lambda: value(tmp_path, "SELECT count(*) FROM polls WHERE outcome = 'ok'"), "home is polled")
+        (tmp_path / ".env").write_text(home + work, encoding="utf-8")
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: value(tmp_path, "SELECT count(*) FROM messages WHERE account = 'work'") == 1, "so is work")
+        assert 0 == terminate(process)[0]
 
 
 def test_a_second_run_on_the_same_file_is_refused(tmp_path: Path, settings: dict[str, str]) -> None:
