@@ -38,13 +38,18 @@ HOME: Final = "HOME anna password_home"
 WORK: Final = "WORK bob /etc/postroom/work.password"
 IN_SECRET: Final = ("HOME anna secret_home", WORK)
 NEXT_REVISION: Final = f"{int(upgrade.head()) + 1:04}"
+REFUSAL: Final = "/var/lib/postroom/refuse-the-migration"
 MIGRATION: Final = f"""
+from pathlib import Path
+
 from alembic import op
 
 revision, down_revision, branch_labels, depends_on = "{NEXT_REVISION}", "{upgrade.head()}", None, None
 
 
 def upgrade() -> None:
+    if Path("{REFUSAL}").exists():
+        raise RuntimeError("refused by the test")
     op.get_bind().exec_driver_sql("CREATE TABLE of_the_next_release (id INTEGER PRIMARY KEY)")
 """
 
@@ -62,8 +67,12 @@ class Service:
 
     # --- what an operator does --------------------------------------------------------------------------------------
 
-    def install(self, wheel: Path) -> str:
-        return self.machine.run(f"{DEPLOY}/install", "--wheels", wheel.parent, wheel)
+    @property
+    def newer(self) -> Path:
+        return self.wheel.with_name(self.wheel.name.replace(self.wheel.name.split("-")[1], "99.0"))
+
+    def install(self, wheel: Path, *, check: bool = True) -> str:
+        return self.machine.run(f"{DEPLOY}/install", "--wheels", wheel.parent, wheel, check=check)
 
     def set(self, *accounts: str) -> None:
         lines = [f"POSTROOM_DATABASE_URL=sqlite:///{DATABASE}", "POSTROOM_TRACE=all"]
@@ -171,6 +180,7 @@ def test_the_life_of_a_service(service: Service) -> None:
         a_password_is_rotated,
         killed_it_comes_back_and_nothing_is_lost,
         stopped_in_its_tracks_it_is_ended_by_the_watchdog,
+        a_newer_wheel_that_fails_leaves_the_old_one_at_work,
         a_newer_wheel_migrates_and_keeps_a_copy,
         no_secret_is_left_anywhere,
         it_is_uninstalled_and_the_mail_stays,
@@ -279,16 +289,26 @@ def stopped_in_its_tracks_it_is_ended_by_the_watchdog(service: Service) -> None:
     service.fetch("after the watchdog")
 
 
-def a_newer_wheel_migrates_and_keeps_a_copy(service: Service) -> None:
-    machine = service.machine
-    held = service.as_anna("SELECT count(*) FROM messages")
-    newer = wheels.newer(
+def a_newer_wheel_that_fails_leaves_the_old_one_at_work(service: Service) -> None:
+    machine, before = service.machine, service.machine.run("postroom", "--version")
+    wheels.newer(
         machine.root / str(service.wheel).lstrip("/"),
         "99.0",
         {f"daemon/_migrations/versions/{NEXT_REVISION}_next.py": MIGRATION},
     )
-    said = service.install(Path("/", newer.relative_to(machine.root)))
-    assert "99.0 is installed and runs" in said
+    machine.write(REFUSAL, "")
+    assert "the database was not migrated; /opt/postroom/releases/" in service.install(service.newer, check=False)
+    assert before == machine.run("postroom", "--version")
+    assert "active" == machine.unit(UNIT, "ActiveState")
+    service.fetch("on the old release")
+    machine.run("rm", REFUSAL)
+
+
+def a_newer_wheel_migrates_and_keeps_a_copy(service: Service) -> None:
+    machine = service.machine
+    held = service.as_anna("SELECT count(*) FROM messages")
+    machine.run("sh", "-c", "rm /var/lib/postroom/backups/*")  # of the try that failed
+    assert "99.0 is installed and runs" in service.install(service.newer)
     assert "postroom 99.0\n" == machine.run("postroom", "--version")
     assert "active" == machine.unit(UNIT, "ActiveState")
     assert f"0|{NEXT_REVISION}|{held}" == service.as_anna(

@@ -34,7 +34,17 @@ def why_not() -> str | None:
     if os.geteuid() != 0:
         return "only root can boot a container"
     missing = [tool for tool in ("systemd-nspawn", "nsenter") if child.find(tool) is None]
-    return f"{missing[0]} is not installed" if missing else None
+    if missing:
+        return f"{missing[0]} is not installed"
+    place = child.directory("mount")
+    try:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "postroom-try", str(place)], capture_output=True, check=False)
+        if mounted.returncode:
+            return "root may not mount here"
+        subprocess.run(["umount", str(place)], check=True)
+    finally:
+        place.rmdir()
+    return None
 
 
 class Machine:
