@@ -5,7 +5,6 @@ open while a socket is waited on: a thread that is in one can't enter another (O
 the connection and never commits. Raises `errors.StoreError` kinds, nothing of SQLAlchemy's.
 """
 
-import contextlib
 import fcntl
 import os
 import threading
@@ -20,6 +19,7 @@ from daemon import errors
 from daemon.store.dialect import engine, failures
 from daemon.store.dialect.types import SQLITE
 from daemon.store.dialect.watch import Watch, open_watch
+from daemon.store.group import NotCommitted, Writers
 
 Transaction: TypeAlias = Connection  # what `transaction()` hands out, for jobs that pass it on
 
@@ -31,11 +31,9 @@ class Database:
         """Nothing is opened or made yet. url: like `sqlite:///postroom.db` or `postgresql+psycopg://…`."""
         self.kind, self._url = engine.parse(url)
         self._engine = engine.make(self.kind, self._url)
-        self._translated = (*failures.TRANSLATED, failures.of_driver(self._engine))
+        self._translated = (*failures.TRANSLATED, NotCommitted, failures.of_driver(self._engine))
         self._thread = threading.local()
-        # SQLite has one writer at a time, and lets the others sleep for longer and longer: among our own threads, who waits
-        # is woken at once. Fifty accounts that are polled at once come in half again as fast.
-        self._turn = threading.Lock() if self.kind == SQLITE else contextlib.nullcontext()
+        self._writers = Writers(self._engine) if self.kind == SQLITE else None
         self._version = ""
 
     @property
@@ -75,13 +73,18 @@ class Database:
     # --- transactions -----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Hand out a connection to write with; COMMIT at the end, ROLLBACK if the block raises."""
-        self._refuse_another()  # before the turn, which this thread would wait for until the end of the world
-        # The turn first: who waits for it holds no connection, and the next one writes with that of the one before, whose
-        # schema is read and whose statements are prepared.
-        with self._turn, self._connected() as conn, engine.begin(conn, engine.WRITING):
-            yield conn
+    def transaction(self, *, joins: bool = False) -> Iterator[Connection]:
+        """Hand out a connection to write with; COMMIT at the end, ROLLBACK if the block raises.
+
+        joins: for short ones that many threads need at the same time. On SQLite they may then share one COMMIT; what this
+        promises is the same (store/group.py).
+        """
+        if self._writers is None:
+            with self._connected() as conn, engine.begin(conn, engine.WRITING):
+                yield conn
+        else:
+            with self._inside(), self._writers.transaction(joins=joins) as conn:
+                yield conn
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -107,21 +110,22 @@ class Database:
         """Tell whether this thread is in a transaction() or reading() block."""
         return getattr(self._thread, "busy", False)
 
-    def _refuse_another(self) -> None:
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
         if self.in_transaction():
             raise errors.OutOfState("a transaction was begun inside another one of the same thread")
-
-    @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        self._refuse_another()
         self._thread.busy = True
         try:
-            with self._engine.connect() as conn:
-                yield conn
+            yield
         except self._translated as error:
             raise failures.translate(error, self.kind, self.shown) from error
         finally:
             self._thread.busy = False
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with self._inside(), self._engine.connect() as conn:
+            yield conn
 
     def free_octets(self) -> int | None:
         """Give the room left on the disk of an SQLite file; None for a server, whose disk is not ours to see."""
