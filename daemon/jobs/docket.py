@@ -83,7 +83,7 @@ class Docket:
             self.record()
             return bool(self._claimed)
         try:
-            with context.database.transaction() as tx:
+            with context.database.transaction(joins=True) as tx:
                 if answered:
                     statuses = outbox.record(tx, verdict.finished(context, answered), now=context.clock())
                 claimed = self._take(tx, limit)
@@ -148,7 +148,7 @@ class Docket:
         """
         context, answered, statuses, following = self._context, self._answered, dict[int, str](), list[outbox.Claimed]()
         items, refused = letter.written(context.database, self._claimed, self._account)
-        with context.database.transaction() as tx:
+        with context.database.transaction(joins=True) as tx:
             now = context.clock()
             for row, error in refused:
                 outbox.refuse(tx, row.id, str(error), now)
@@ -229,7 +229,7 @@ class Docket:
             return
         context = self._context
         unmarked = [work for work in self._works.values() if not work.is_marked]
-        with context.database.transaction() as tx:
+        with context.database.transaction(joins=True) as tx:
             outbox.committing(tx, [work.attempt.id for work in unmarked], context.clock())
         for work in unmarked:
             work.is_marked = True
@@ -364,5 +364,5 @@ class Docket:
             return
         self._renewed = now
         ids = [row.id for row in self._claimed] + list(self._works)
-        with suppress(errors.StoreError), context.database.transaction() as tx:
+        with suppress(errors.StoreError), context.database.transaction(joins=True) as tx:
             outbox.renew(tx, ids, context.owner, context.clock() + LEASE)

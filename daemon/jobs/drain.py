@@ -214,7 +214,7 @@ class _Drain:
             if not docket.breaker.in_a_row:
                 self.doubted.discard(endpoint)
                 self.result.error = None  # of a relay that this one stands in for; its own row has it
-                with self.context.database.transaction() as tx:
+                with self.context.database.transaction(joins=True) as tx:
                     relays.succeeded(tx, self.name, str(endpoint), self.context.clock())
             if has_more and not (docket.is_stuck or self.context.stop.is_set()):
                 docket.go_on()

@@ -62,7 +62,7 @@ def poll(
     transcript = context.transcript(account.name)
     poll_id, memory, sending_on = 0, None, None
     try:
-        with context.database.transaction() as tx:
+        with context.database.transaction(joins=True) as tx:
             leased = accounts.lease(tx, account.name, context.owner, context.clock(), LEASE)
             if leased:
                 poll_id = accounts.begin_poll(tx, account.name, transcript.session, context.owner, context.clock())
@@ -141,7 +141,7 @@ class _Visit:
                 if cut is not None:
                     raise cut
                 return
-            with self.context.database.transaction() as tx:
+            with self.context.database.transaction(joins=True) as tx:
                 self._note(tx)
             transcript.noted("another session" if cut is None else f"{cut}; going on at the next message")
 
@@ -227,7 +227,7 @@ class _Visit:
         self.result.skipped = len(plan.skip) + len(plan.headers)
         self.listed_at = now
         if plan.gone or plan.returned:
-            with context.database.transaction() as tx:
+            with context.database.transaction(joins=True) as tx:
                 ledger.gone(tx, [one.id for one in plan.gone], now, expire=self._announced)
                 ledger.returned(tx, [row.id for _entry, row in plan.returned], now)
                 self._note(tx)
@@ -288,7 +288,7 @@ class _Visit:
         if not left:
             return
         rows = [(entry, self.occurrences.get(entry.number, 0), LedgerStatus.SKIPPED, why) for entry, why in left]
-        with self.context.database.transaction() as tx:
+        with self.context.database.transaction(joins=True) as tx:
             ledger.skip(tx, self.name, rows, self.context.clock())
         for entry, why in left:
             trace.message_skipped(account=self.name, uidl=entry.uidl or f"number {entry.number}", reason=why)
@@ -334,7 +334,7 @@ class _Visit:
             answers = client.delete(sorted(ledger_ids))
             context.step(Step.DELE_SENT, account=self.name)
             accepted = [ledger_ids[number] for number, refused in answers if refused is None]
-            with context.database.transaction() as tx:
+            with context.database.transaction(joins=True) as tx:
                 ledger.dele_sent(tx, accepted, context.clock())
                 for number, refused in answers:
                     if refused is not None:
@@ -344,7 +344,7 @@ class _Visit:
         client.quit()
         context.step(Step.QUIT, account=self.name)
         if accepted:
-            with context.database.transaction() as tx:
+            with context.database.transaction(joins=True) as tx:
                 ledger.deleted(tx, accepted, context.clock())
             self.result.deleted += len(accepted)
 
@@ -356,7 +356,7 @@ class _Visit:
         now = self.context.monotonic()
         if now - self.renewed < RENEW_SECONDS:
             return
-        with self.context.database.transaction() as tx:
+        with self.context.database.transaction(joins=True) as tx:
             held = accounts.renew(tx, self.name, self.context.owner, self.context.clock(), LEASE)
         if not held:
             raise errors.Busy(f"{self.name}: the lease of this visit ran out and another process took it")

@@ -23,6 +23,7 @@ from daemon.wire.spool import Spool
 
 BATCH_MESSAGES: Final = 200  # messages a COMMIT: one fsync pays for all of them
 BATCH_OCTETS: Final = 8 * 1024 * 1024  # octets a COMMIT: bounds memory, and the writer's turn at the database
+JOIN_OCTETS: Final = 512 * 1024  # a batch up to this may share its COMMIT: sixteen such are one full batch
 BATCH_SECONDS: Final = 1.0  # on a slow line, what is fetched becomes durable and visible this often
 
 Report = Callable[[int, int], None]
@@ -125,7 +126,7 @@ class Retrieval:
         self._commit(batch)
         if refused:
             self.result.skipped += len(refused)
-            with self.context.database.transaction() as tx:
+            with self.context.database.transaction(joins=True) as tx:
                 named = [row for row in refused if row[0].uidl is not None]
                 ledger.skip(tx, self.name, named, self.context.clock())
             for entry, _occurrence, _status, why in refused:
@@ -139,7 +140,7 @@ class Retrieval:
             return
         context, now = self.context, self.context.clock()
         context.step(Step.RETRIEVED, account=self.name)
-        with context.database.transaction() as tx:
+        with context.database.transaction(joins=batch.octets <= JOIN_OCTETS) as tx:
             filed = archive.add(tx, self.name, batch.incoming, now, context.packer)
             if self.forwarding is not None:
                 chosen = self.forwarding.chosen(batch.incoming, filed)

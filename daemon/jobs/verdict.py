@@ -83,5 +83,5 @@ def finished(context: Context, works: Sequence[Work]) -> list[outbox.Finished]:
 
 
 def _record_once(context: Context, works: Sequence[Work]) -> dict[int, str]:
-    with context.database.transaction() as tx:
+    with context.database.transaction(joins=True) as tx:
         return outbox.record(tx, finished(context, works), now=context.clock())

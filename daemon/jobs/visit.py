@@ -53,7 +53,7 @@ def logged_in(context: Context, result: Result, pop3: Pop3, capabilities: Capabi
     """
     result.logged_in_at, result.login_delay = context.clock(), capabilities.login_delay
     if result.login_delay:
-        with context.database.transaction() as tx:
+        with context.database.transaction(joins=True) as tx:
             accounts.logged_in(tx, result.account, result.logged_in_at, result.login_delay)
     expire = Expire.parse(capabilities.expire)
     for concern in expire.concerns(pop3) if expire is not None else ():
@@ -147,7 +147,7 @@ def _write(
         with context.database.reading() as conn:
             before = accounts.standing(conn, name)
         verdict = _verdict(context, error, name, before, pop3)
-    with context.database.transaction() as tx:
+    with context.database.transaction(joins=True) as tx:
         also(tx)
         if result.logged_in_at is not None:
             accounts.logged_in(tx, name, result.logged_in_at, result.login_delay)
