@@ -67,6 +67,7 @@ def poll(
             if leased:
                 poll_id = accounts.begin_poll(tx, account.name, transcript.session, context.owner, context.clock())
                 memory = Memory.parse(accounts.capabilities(tx, account.name))
+                context.packer.learn(tx)
         sending_on = forwarding.begin(account, context)
     except errors.StoreError as error:
         trace.poll_failed(account=account.name, session=None, error=error, fetched=0, next_poll_at=None)

@@ -88,8 +88,6 @@ class Retrieval:
             max_message_octets=self._max_message_octets,
         )
         cut: errors.PostroomError | None = None
-        with self.context.database.reading() as conn:
-            self.context.packer.learn(conn)
         with Writer(self._commit) as writer:
             for done in range(1, len(entries) + 1):
                 try:

@@ -5,16 +5,18 @@ All functions take the connection and never commit.
 
 import hashlib
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Insert, func, insert, select
 
 from daemon.store import zstd
+from daemon.store.dialect.prepared import Prepared
 from daemon.store.source_tables import dictionaries
 
 # What was read, for the life of its database: rows never change, and an id is never given twice.
 _READ: WeakKeyDictionary[Engine, dict[int, zstd.Dictionary]] = WeakKeyDictionary()
+_NEWEST: Final = Prepared(lambda _: select(func.max(dictionaries.c.id)))
 
 
 class Trained(NamedTuple):
@@ -26,8 +28,8 @@ class Trained(NamedTuple):
 
 def newest(conn: Connection) -> int | None:
     """Give the id of the dictionary that letters are compressed with now, None before the first."""
-    found: int | None = conn.execute(select(func.max(dictionaries.c.id))).scalar()
-    return found
+    ((found,),) = _NEWEST.rows(conn)
+    return None if found is None else int(found)
 
 
 def latest(conn: Connection) -> Trained | None:
