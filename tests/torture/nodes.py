@@ -2,7 +2,7 @@
 
     python -m tests.torture nodes [--daemons 2,4] [--rows 5000] [--connections 2]
 
-Each daemon is `postroom run` in a process of its own. Half of the rows are there when they start, the rest comes while they work.
+Each daemon is `postroom run` in a process of its own. Half of the rows come at once when all are up, the rest while they work.
 They send from different addresses, so that the relay can tell who sent what; one that sent nothing is a fault too.
 
 Prints figures; the exit code is 1 if a promise is broken.
@@ -28,6 +28,7 @@ from tests.e2e import daemon_process
 from tests.servers import child, postgres
 
 PATIENCE_SECONDS: Final = 90.0  # without any progress; four daemons take their time to start on two busy cores
+SLOWLY_SECONDS: Final = 0.001  # that the relay takes over a letter, so that none is done before the others look
 PORTION: Final = 100  # rows that come in one transaction while the daemons work
 INSERT: Final = (
     "INSERT INTO outbox (recipients, subject, body)"
@@ -58,8 +59,7 @@ def drain_together(url: str, folder: Path, *, daemons: int, rows: int, connectio
     account = "POSTROOM_ACCOUNTS__HOME__"
     try:
         with SmtpServer() as relay, ExitStack() as running:
-            _insert(database, 1, rows // 2)
-            began = time.monotonic()
+            relay.on_letter = lambda _letter: time.sleep(SLOWLY_SECONDS)
             for number in range(daemons):
                 more = {f"{account}ADDRESS": f"node{number}@example.org"}
                 more |= {
@@ -69,6 +69,9 @@ def drain_together(url: str, folder: Path, *, daemons: int, rows: int, connectio
                 }
                 known = daemon_process.environment(url, smtp_port=relay.port) | more
                 running.enter_context(daemon_process.running(known, folder))
+            _wait_for(database, daemons)
+            began = time.monotonic()
+            _insert(database, 1, rows // 2)
             for first in range(rows // 2 + 1, rows + 1, PORTION):
                 _insert(database, first, min(first + PORTION - 1, rows))
             _wait(database, relay)
@@ -83,6 +86,16 @@ def drain_together(url: str, folder: Path, *, daemons: int, rows: int, connectio
 def _insert(database: Database, first: int, last: int) -> None:
     with database.transaction() as tx:
         tx.execute(text(INSERT), {"first": first, "last": last})
+
+
+def _wait_for(database: Database, daemons: int) -> None:
+    """Wait until so many daemons are at work: one that is up a second before the others would do all of it."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        with database.reading() as conn:
+            if conn.execute(text("SELECT count(*) FROM daemons")).scalar_one() == daemons:
+                return
+        time.sleep(0.1)
 
 
 def _wait(database: Database, relay: SmtpServer) -> None:
