@@ -8,6 +8,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from daemon.mail import charset
@@ -16,6 +17,7 @@ from daemon.mail.source import Octets
 
 MAX_HEADER_OCTETS: Final = 1_048_576  # of one header block; Postfix stops at 100 kB, Exchange at 256 kB
 MAX_FIELDS: Final = 2000  # fields of one header block that are read
+MAX_KNOWN_NAME_OCTETS: Final = 100  # of a field's name that is remembered
 MAX_TEXT_OCTETS: Final = 65_536  # of one unstructured field that are read
 MAX_ID_CHARACTERS: Final = 998  # RFC 5322 section 2.1.1: a line
 MAX_REFERENCES: Final = 200  # the last ones: the nearest relatives
@@ -51,6 +53,7 @@ _READ: Final = {
 # A field with its folds, or, in the last group, a line that is none.
 _FIELD: Final = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)|([^\n]++)")
 _NAME: Final = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_NAME_ALONE: Final = re.compile(rb"[!-9;-~]+")
 _KNOWN_NAME: Final = re.compile(
     rb"(?:from|to|cc|bcc|subject|date|message-id|mime-version|content-[a-z-]+|received|return-path|reply-to|references"
     rb"|in-reply-to|sender|x-[!-9;-~]+|list-[a-z-]+|dkim-signature|delivered-to)[ \t]*:",
@@ -83,6 +86,9 @@ def read(buffer: Octets, start: int, end: int, notes: Notes) -> tuple[Fields, in
     Only those in _READ; names are in lower case, values unfolded but raw. A line that is no field is passed over if a
     well-known field follows it, else the body begins with it.
     """
+    plain = _plainly(buffer, start, end)
+    if plain is not None:
+        return plain
     header_end, body = split(buffer, start, end)
     if header_end - start > MAX_HEADER_OCTETS:
         notes.add(Defect.HEADERS_TRUNCATED)
@@ -98,6 +104,32 @@ def read(buffer: Octets, start: int, end: int, notes: Notes) -> tuple[Fields, in
             unfolded = value.replace(b"\r\n", b"").replace(b"\n", b"") if b"\n" in value else value
             fields.setdefault(read_as, []).append(unfolded.strip())
     return fields, body
+
+
+def _plainly(buffer: Octets, start: int, end: int) -> tuple[Fields, int] | None:
+    """Do as `read` for a header as it should be, in half the time; None if it has another line end than CRLF, or a line that is no field."""
+    header_end = buffer.find(b"\r\n\r\n", start, end)
+    if not 0 <= header_end - start <= MAX_HEADER_OCTETS:
+        return None
+    block = buffer[start:header_end].replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")
+    lines = block.split(b"\r\n")
+    if len(lines) > MAX_FIELDS or not block.count(b"\r") == block.count(b"\n") == len(lines) - 1:
+        return None
+    fields: Fields = {}
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        read_as = _read_as(name) if colon and len(name) <= MAX_KNOWN_NAME_OCTETS else None
+        if read_as:
+            fields.setdefault(read_as, []).append(value.strip())
+        elif read_as is None:
+            return None
+    return fields, header_end + 4
+
+
+@lru_cache(maxsize=1024)
+def _read_as(name: bytes) -> str | None:
+    """Give what a field is called in _READ, "" if it is passed over; None if it is no name, or one with a blank, which may be a fold."""
+    return _READ.get(name.lower(), "") if _NAME_ALONE.fullmatch(name) else None
 
 
 def _repaired(lines: list[bytes], start: int, body: int, notes: Notes) -> tuple[Fields, int]:
