@@ -57,6 +57,7 @@ SOLE_IMPORTERS: Final = {
     "rich": {"cli"},
     "dotenv": {"reader"},
     "selectolax": {"mail"},
+    "pybase64": {"mail"},
     "pypdf": {"documents"},
     "sqlite3": set(),  # of two SQLites in one process, one takes the other's locks when it closes the file
     "ssl": {"wire", "demo"},

@@ -6,7 +6,10 @@ Lenient: whatever the octets, something comes out, and what was wrong with them 
 import binascii
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
+
+import pybase64
 
 from daemon.mail import posted
 from daemon.mail.defects import Defect, Notes
@@ -20,6 +23,7 @@ _UUENCODE: Final = frozenset({"uuencode", "x-uuencode", "uue", "x-uue"})
 _YENC: Final = "yenc"
 _BASE64_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BASE64_BLANKS: Final = b" \t\r\n\x0b\x0c"
+_BASE64_LINE_OCTETS: Final = 1000  # where the first line's end is looked for; RFC 2045 section 6.8 says 76 letters
 _BASE64_JUNK: Final = bytes(set(range(256)) - set(_BASE64_LETTERS) - {ord("=")})
 _QP_BROKEN: Final = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?(?:\n|\Z))")
 _QP_PADDED: Final = re.compile(rb"=[ \t]++(\r?\n)")  # blanks that were added on the way, RFC 2045 section 6.7 (3)
@@ -78,10 +82,14 @@ def _lines(buffer: Octets, start: int, end: int) -> Iterator[bytes]:
 
 
 def _base64(buffer: Octets, start: int, end: int, notes: Notes) -> Iterator[bytes]:
-    """Pass over what is no base64; padding ends it, and may be missing."""
+    """Pass over what is no base64; padding ends it, and may be missing. Half of the work of an index, so sound pieces are taken whole."""
     rest = padding = b""
-    for at in range(start, end, PIECE_OCTETS):
-        raw = buffer[at : min(at + PIECE_OCTETS, end)].translate(None, _BASE64_BLANKS)
+    for at, behind in pairwise(_groups(buffer, start, end)):
+        piece = buffer[at:behind]
+        if not rest and (octets := _sound(piece)) is not None:
+            yield octets
+            continue
+        raw = piece.translate(None, _BASE64_BLANKS)
         letters = raw.translate(None, _BASE64_JUNK)
         if len(letters) != len(raw):
             notes.add(Defect.BASE64_DAMAGED)
@@ -89,9 +97,9 @@ def _base64(buffer: Octets, start: int, end: int, notes: Notes) -> Iterator[byte
         whole = len(body) - len(body) % 4
         rest = body[whole:]
         if whole:
-            yield binascii.a2b_base64(body[:whole])
+            yield pybase64.b64decode(body[:whole])
         if padding:
-            if after.strip(b"="):
+            if after.strip(b"=") or not _is_blank(buffer, behind, end):
                 notes.add(Defect.BASE64_DAMAGED)
             break
     if len(rest) == 1:
@@ -99,4 +107,28 @@ def _base64(buffer: Octets, start: int, end: int, notes: Notes) -> Iterator[byte
     elif rest:
         if not padding:  # cut off, or forgotten
             notes.add(Defect.BASE64_DAMAGED)
-        yield binascii.a2b_base64(rest + b"=" * (4 - len(rest)))
+        yield pybase64.b64decode(rest + b"=" * (4 - len(rest)))
+
+
+def _groups(buffer: Octets, start: int, end: int) -> list[int]:
+    """Give where pieces begin, and the end. If all lines are as long as the first, each has whole groups of letters, but the last."""
+    line = buffer.find(b"\n", start, min(start + _BASE64_LINE_OCTETS, end)) + 1 - start
+    four = 4 * max(1, line)  # lines, of whatever length, or letters
+    last = end - (end - start) % four
+    return [*range(start, last, max(four, PIECE_OCTETS - PIECE_OCTETS % four)), last, end]
+
+
+def _is_blank(buffer: Octets, start: int, end: int) -> bool:
+    """Tell whether nothing but blanks and padding is left."""
+    pieces = (buffer[at : min(at + PIECE_OCTETS, end)] for at in range(start, end, PIECE_OCTETS))
+    return not any(piece.translate(None, _BASE64_BLANKS + b"=") for piece in pieces)
+
+
+def _sound(piece: bytes) -> bytes | None:
+    """Decode what is nothing but whole groups of letters and blanks, as nearly all is; None if there is more to it."""
+    if b"=" in piece:
+        return None
+    try:
+        return pybase64.b64decode(piece, ignorechars=_BASE64_BLANKS)
+    except binascii.Error:
+        return None
