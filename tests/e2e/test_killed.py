@@ -1,5 +1,6 @@
 """SIGKILL at each named step of a poll and of a drain, then a restart: nothing lost, nothing twice, doubts shown as doubts."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -122,6 +123,33 @@ def test_a_poll_killed_at_any_step_is_finished_by_the_next(
     assert [(len(LETTERS), 0)] == query(
         tmp_path, "SELECT count(DISTINCT message), sum(message IS NULL) FROM ledger WHERE account = 'home'"
     )
+    assert [(0,)] == query(tmp_path, "SELECT count(*) FROM polls WHERE outcome = 'running'")
+
+
+@pytest.mark.parametrize("step", [Step.RETRIEVED, Step.COMMITTED, Step.DELE_SENT, Step.QUIT, Step.RECORDED])
+def test_visits_at_once_that_are_killed_together_are_finished_by_the_next(
+    step: Step, tmp_path: Path, runner: Runner, environment: dict[str, str]
+) -> None:
+    names = [f"anna{number}" for number in range(6)]
+    letters = {name: [letter.replace(b"bob", name.encode()) for letter in LETTERS] for name in names}
+    with Pop3Server(letters, PASSWORD) as server:
+        alike = {key: value for key, value in environment.items() if "__HOME__POP3__" in key}
+        environment = {key: value for key, value in environment.items() if "__HOME__" not in key}
+        for name in names:
+            environment |= {key.replace("__HOME__", f"__{name.upper()}__"): value for key, value in alike.items()}
+            account = f"POSTROOM_ACCOUNTS__{name.upper()}__"
+            environment[f"{account}ADDRESS"] = f"{name}@example.org"
+            environment |= {f"{account}POP3__PORT": str(server.port), f"{account}POP3__USERNAME": name}
+        assert -signal.SIGKILL == runner.go("run", step, environment, tmp_path)
+        archived = {sha256 for (sha256,) in query(tmp_path, "SELECT sha256 FROM messages")}
+        for name in names:
+            gone = set(letters[name]) - set(server.maildrop(name).contents)
+            assert {hashlib.sha256(letter).hexdigest() for letter in gone} <= archived, name
+
+        assert 0 == runner.go("fetch", "-", environment, tmp_path)
+        assert [] == [letter for name in names for letter in server.maildrop(name).messages]
+    there = Counter(sha256 for (sha256,) in query(tmp_path, "SELECT sha256 FROM messages"))
+    assert Counter(hashlib.sha256(letter).hexdigest() for name in names for letter in letters[name]) == there
     assert [(0,)] == query(tmp_path, "SELECT count(*) FROM polls WHERE outcome = 'running'")
 
 
