@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Select, Table, delete, select
 
 from daemon.mail import address
 from daemon.mail.message import Parsed
@@ -49,10 +49,17 @@ def write(tx: Connection, items: Sequence[tuple[int, Parsed]], version: int) -> 
 
 def _before(tx: Connection, ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
     """Give the rows of those that were indexed before, as `write` makes them."""
+    known = [message for (message,) in statements.gather(tx, _indexed, messages=list(ids))]
+    if not known:
+        return {}
     t = messages.c
-    query = select(*[t[name] for name in ("id", "thread_id", *COLUMNS)])
-    query = query.where(statements.among(tx, t.id, list(ids)), t.parser_version > 0)
+    query = select(*[t[name] for name in ("id", "thread_id", *COLUMNS)]).where(statements.among(tx, t.id, known))
     return {row[0]: tuple(row) for row in statements.raw_rows(tx, query)}
+
+
+def _indexed(conn: Connection) -> Select[Any]:
+    t = messages.c
+    return select(t.id).where(statements.among_given(conn, t.id, "messages"), t.parser_version > 0)
 
 
 def _replace(
@@ -68,13 +75,8 @@ def _replace(
     if changed:
         tx.execute(delete(table).where(statements.among(tx, table.c.message, changed)))
     stays = set(known).difference(changed)
-    new = [
-        dict(zip(names, row, strict=True))
-        for message, several in rows.items()
-        if message not in stays
-        for row in several
-    ]
-    statements.fill(tx, table, new)
+    new = [row for message, several in rows.items() if message not in stays for row in several]
+    statements.fill(tx, table, names, new)
 
 
 # --- one message ------------------------------------------------------------------------------------------------------------

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import Connection, Select, delete, exists, func, select, update
 
 from daemon.mail import address as addresses
 from daemon.mail.message import Parsed
 from daemon.store.dialect import statements, texts
+from daemon.store.dialect.prepared import Prepared
 from daemon.store.schema import accounts, match_queue, messages, outbox, outbox_attempts, outbox_recipients
 from daemon.store.settlement import status_for
 
@@ -71,7 +72,7 @@ class Word:
 
 def note(tx: Connection, items: Iterable[tuple[int, Parsed]]) -> int:
     """Queue those of freshly indexed messages that may speak of what was sent; give how many. Nearly always none."""
-    if not tx.execute(select(exists(select(outbox_recipients.c.outbox_id)))).scalar():
+    if _SENT.first(tx) == (False,):
         return 0
     named = {key: _named(parsed) for key, parsed in items}
     ours = statements.present(tx, outbox.c.message_id, list(set().union(*named.values())))
@@ -80,6 +81,13 @@ def note(tx: Connection, items: Iterable[tuple[int, Parsed]]) -> int:
     if noted:
         tx.execute(statements.insert_missing(tx, match_queue), [{"message": key} for key in noted])
     return len(noted)
+
+
+def _sent(_conn: Connection) -> Select[Any]:
+    return select(exists(select(outbox_recipients.c.outbox_id)))
+
+
+_SENT: Final = Prepared(_sent)
 
 
 def _named(parsed: Parsed) -> set[str]:

@@ -9,12 +9,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, delete, func, select, update
+from sqlalchemy import Connection, Delete, Select, delete, func, select, update
 
 from daemon.mail import address, thread
 from daemon.mail.message import Parsed
 from daemon.mail.thread import Candidate, Ties
 from daemon.store.dialect import statements
+from daemon.store.dialect.prepared import Prepared
 from daemon.store.schema import addresses, messages
 from daemon.store.thread_tables import thread_aliases, thread_keys, thread_links, thread_subjects
 
@@ -81,12 +82,8 @@ def _linked(conn: Connection) -> Select[Any]:
 def _file_links(tx: Connection, moved: Mapping[int, Ties], known: list[int]) -> None:
     if known:
         tx.execute(delete(thread_links).where(statements.among(tx, thread_links.c.message, known)))
-    rows = [
-        {"message": message, "position": position, "key": key}
-        for message, ties in moved.items()
-        for position, key in _listed(ties)
-    ]
-    statements.fill(tx, thread_links, rows)
+    rows = [(message, position, key) for message, ties in moved.items() for position, key in _listed(ties)]
+    statements.fill(tx, thread_links, ("message", "position", "key"), rows)
 
 
 # --- joining and leaving --------------------------------------------------------------------------------------------------
@@ -108,8 +105,8 @@ def _join(tx: Connection, moved: Mapping[int, Ties]) -> dict[int, int]:
     for one in {*moved, *known.values()}:
         root = sets.of(-one)
         first[root] = min(one, first.get(root, one))
-    fresh = [{"key": key, "thread_id": first[sets.of(key)]} for key in keys - known.keys()]
-    statements.fill(tx, thread_keys, sorted(fresh, key=lambda row: row["key"]))
+    fresh = sorted((key, first[sets.of(key)]) for key in keys - known.keys())
+    statements.fill(tx, thread_keys, ("key", "thread_id"), fresh)
     merged = defaultdict(list)
     for number in set(known.values()):
         if number != (into := first[sets.of(-number)]):
@@ -135,7 +132,7 @@ def _merge(tx: Connection, numbers: list[int], into: int) -> None:
     of, aliased = messages.c.thread_id, thread_aliases.c.thread_id
     tx.execute(update(messages).where(statements.among(tx, of, numbers)).values(thread_id=into))
     tx.execute(update(thread_aliases).where(statements.among(tx, aliased, numbers)).values(thread_id=into))
-    statements.fill(tx, thread_aliases, [{"alias": number, "thread_id": into} for number in numbers])
+    statements.fill(tx, thread_aliases, ("alias", "thread_id"), [(number, into) for number in numbers])
 
 
 def _take_out(tx: Connection, changed: Mapping[int, int], links: Mapping[int, tuple[tuple[int, int], ...]]) -> None:
@@ -176,14 +173,17 @@ def _take_out(tx: Connection, changed: Mapping[int, int], links: Mapping[int, tu
 
 
 def _file_subjects(tx: Connection, ties: Mapping[int, Ties]) -> None:
+    _FORGOTTEN.run(tx, messages=statements.listed(tx, list(ties)))
+    rows = [(message, one.subject, int(one.asks)) for message, one in ties.items() if one.subject is not None]
+    statements.fill(tx, thread_subjects, ("message", "key", "asks"), rows)
+
+
+def _forgotten(conn: Connection) -> Delete:
     t = thread_subjects
-    tx.execute(delete(t).where(statements.among(tx, t.c.message, list(ties))))
-    rows = [
-        {"message": message, "key": one.subject, "asks": int(one.asks)}
-        for message, one in ties.items()
-        if one.subject is not None
-    ]
-    statements.fill(tx, t, rows)
+    return delete(t).where(statements.among_given(conn, t.c.message, "messages"))
+
+
+_FORGOTTEN: Final = Prepared(_forgotten)
 
 
 def _asked(conn: Connection) -> Select[Any]:

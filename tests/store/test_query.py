@@ -1,5 +1,7 @@
 """Whatever is typed into the search box is a query, or a line that says what is wrong with it and where."""
 
+import re
+import unicodedata
 from datetime import UTC, date, datetime
 
 import pytest
@@ -195,8 +197,10 @@ def test_a_word_is_looked_for_in_its_spellings(words: str, field: str, spelled: 
 
 def test_no_character_is_overlooked_by_the_quick_look() -> None:
     everything = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x110000))))
-    overlooked = [one for one in "".join(ideographs.runs(everything)) if not ideographs.are_in(one)]
-    assert [] == overlooked
+    composed = unicodedata.normalize("NFC", everything)
+    found = "".join(ideographs.runs(everything))
+    assert set(re.findall(f"[{ideographs.CHARACTERS}]", composed)) == set(found)
+    assert [] == [one for one in found if not ideographs.are_in(one)]
 
 
 @given(st.text("東京都ソñ é한국", min_size=1, max_size=8), st.data())

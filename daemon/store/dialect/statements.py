@@ -232,17 +232,16 @@ def among_given(conn: Connection, column: ColumnElement[Any], name: str) -> Colu
     return column == any_(bindparam(name, type_=ARRAY(column.type)))
 
 
-def fill(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows of numbers and texts, as `rewrite` takes them; there may be none."""
-    if rows:
-        names = list(rows[0])
-        given = ", ".join(names)
-        if kind_of(tx) == SQLITE:
-            places = ", ".join(f"value->>{place}" for place in range(len(names)))
-            _run_json(tx, f"INSERT INTO {table.name} ({given}) SELECT {places} FROM json_each(?)", rows)  # noqa: S608 -- names of our own tables and columns
-        else:
-            places = ", ".join(f"%({name})s" for name in names)
-            driver(tx).cursor().executemany(f"INSERT INTO {table.name} ({given}) VALUES ({places})", rows)  # noqa: S608 -- names of our own tables and columns
+def fill(tx: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows of numbers and texts, values as `ready` makes them; there may be none. names: of the columns, in their order."""
+    into = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES "  # noqa: S608 -- names of our own tables and columns
+    if kind_of(tx) == SQLITE:
+        one = f"({', '.join('?' * len(names))})"
+        for start in range(0, len(rows), ROWS_A_STATEMENT):
+            part = rows[start : start + ROWS_A_STATEMENT]
+            driver(tx).execute(into + ", ".join([one] * len(part)), tuple(chain.from_iterable(part)))
+    elif rows:
+        driver(tx).cursor().executemany(f"{into}({', '.join(['%s'] * len(names))})", rows)
 
 
 def rewrite(

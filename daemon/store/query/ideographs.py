@@ -16,12 +16,14 @@ CHARACTERS: Final = (
     r"\u3105-\u312f\u3131-\u318e\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97c\uac00-\ud7fb\uf900-\ufaff\uff66-\uffdc"
     r"\U00020000-\U0003fffd"
 )
+# All of them and much else: one range, and its first character apart, is found in a fifth of the time.
+_FAR: Final = re.compile(r"[\u1100-\U0003fffd][\u1100-\U0003fffd]*")
 _RUN: Final = re.compile(f"[{CHARACTERS}]+")
 _UNCOMPOSED: Final = re.compile(rf"[{CHARACTERS}\u3099\u309a]+")  # with the marks of kana
 # The octets that they begin with in UTF-8, but for radicals, which share theirs with the quotes and dashes of all the world.
 _FIRST_OCTETS: Final = bytes({0xE1, *range(0xE3, 0xEE), 0xEF, 0xF0})
 _OTHER_OCTETS: Final = bytes(set(range(256)).difference(_FIRST_OCTETS))
-_RADICALS: Final = tuple(bytes((0xE2, second)) for second in range(0xBA, 0xC0))
+_RADICAL: Final = re.compile(rb"\xe2[\xba-\xbf]")
 
 
 def are_in(text: str) -> bool:
@@ -34,12 +36,12 @@ def _may_be_in(text: str) -> bool:
     if text.isascii():
         return False
     octets = text.encode("utf-8", "surrogatepass")
-    return bool(octets.translate(None, _OTHER_OCTETS)) or any(radical in octets for radical in _RADICALS)
+    return bool(octets.translate(None, _OTHER_OCTETS)) or _RADICAL.search(octets) is not None
 
 
 def runs(text: str) -> list[str]:
     """Give the pieces of a text that consist of them, composed (NFC): files of a Mac have decomposed names."""
-    found = _UNCOMPOSED.findall(text)
+    found = _UNCOMPOSED.findall(" ".join(_FAR.findall(text)))
     return _RUN.findall(unicodedata.normalize("NFC", " ".join(found))) if found else []
 
 
