@@ -133,6 +133,10 @@ class Docket:
             # A busy database says nothing of the relay's pace; with smaller batches it would be busier still.
             self._serving_since += context.monotonic() - asked_at
 
+    def window(self, relay: Relay, pace: Pace) -> int:
+        """Say how many letters the relay is given at once: by DATA, which is one a round trip, not more than leave in a moment."""
+        return pace.letters if relay.streams else min(pace.letters, self._rows(pace) + 1)
+
     def _rows(self, pace: Pace) -> int:
         """Say how many rows to claim: as many as may be under way, and no more than leave in a moment at the speed so far."""
         now, rows = self._context.monotonic(), pace.rows

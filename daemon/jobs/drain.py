@@ -247,7 +247,9 @@ class _Drain:
     def _carry(self, relay: Relay, pace: Pace) -> None:
         docket, well = self.docket, 0
         parcels = docket.parcels(relay, pace)
-        with closing(relay.carry(parcels, before_end=docket.mark, window=lambda: pace.letters)) as carried:
+        with closing(
+            relay.carry(parcels, before_end=docket.mark, window=lambda: docket.window(relay, pace))
+        ) as carried:
             for parcel, outcomes in carried:
                 self.context.step(DrainStep.ANSWERED, account=self.name)
                 docket.answer(parcel, outcomes, relay)

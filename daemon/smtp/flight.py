@@ -54,16 +54,13 @@ class Flight:
         self._features = dialogue.session.features
         self._standing = standing
         self._most_letters = self._features.limit(MAILMAX)
-        self._window = Window(parcels, self._features, most=window)
+        self._window = Window(parcels, self._features)
         self._most = window
+        self._in_lockstep = True  # as of the last pull
         self._before_end = before_end
         self._under_way: deque[Transaction] = deque()  # begun; only the last may not be said to its end
         self._done: deque[Transaction] = deque()
         self._failure: errors.PostroomError | None = None
-
-    @property
-    def _in_lockstep(self) -> bool:
-        return not self._features.pipelining or self._most() < 1
 
     def run(self) -> Generator[Carried]:
         """Yield each letter when its last reply is in; see `Relay.carry`."""
@@ -97,14 +94,16 @@ class Flight:
             yield letter.parcel, letter.verdict()
 
     def _pull(self) -> bool:
-        """Take parcels into the window; True when some came."""
+        """Take parcels into the window; True when some came. Only here its width is asked for: it changes as letters are yielded."""
+        most = self._most()
+        self._in_lockstep = not self._features.pipelining or most < 1
         if self._failure is not None or self._dialogue.is_closed or not self._dialogue.has_time:
             return False
         allowed = None
         if self._most_letters is not None:
             allowed = max(0, self._most_letters - self._standing.letters - len(self._window.ahead))
         try:
-            return self._window.take(allowed)
+            return self._window.take(most, allowed)
         except errors.PostroomError as error:
             self._failure = error
             return False

@@ -211,6 +211,11 @@ class Relay:
         return self.features.limit(RCPTMAX) or MOST_RECIPIENTS
 
     @property
+    def streams(self) -> bool:
+        """Whether whole letters follow each other (BDAT), so that the more are given the more leave; by DATA one leaves a round trip."""
+        return self.features.pipelining and self.features.chunking and self._standing.chunks is not Chunks.NOT
+
+    @property
     def distrusted(self) -> frozenset[str]:
         """Extensions that the relay offers and does not know; `without` of the next `connect`."""
         return frozenset({CHUNKING} if self._standing.chunks is Chunks.NOT and self.features.chunking else ())

@@ -5,7 +5,7 @@ some at once, when a quarter of the window is free, so that the caller can do fo
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from daemon.mail.envelope import Parcel
@@ -19,18 +19,20 @@ WINDOW_OCTETS: Final = 8 * 1024 * 1024  # of letters taken and not handed back; 
 class Window:
     """Letters in order. letters: how many there are, those that were begun included."""
 
-    def __init__(self, parcels: Iterator[Parcel], features: Features, *, most: Callable[[], int]) -> None:
-        """`most`: letters taken and not handed back; asked each time."""
+    def __init__(self, parcels: Iterator[Parcel], features: Features) -> None:
+        """Begin with none."""
         self._parcels: Iterator[Parcel] | None = parcels
         self._features = features
-        self._most = most
         self._octets = 0
         self.letters = 0
         self.ahead: deque[Transaction] = deque()  # not a word of these was said
 
-    def take(self, allowed: int | None) -> bool:
-        """Take parcels, `allowed` at most (None: any number), if there is room for some; True when one came."""
-        most = max(1, self._most())
+    def take(self, most: int, allowed: int | None) -> bool:
+        """Take parcels if there is room for some; True when one came.
+
+        most: letters taken and not handed back.  allowed: how many may be taken now, None for any number.
+        """
+        most = max(1, most)
         if self.letters and most - self.letters < max(1, most // 4):
             return False
         before = self.letters

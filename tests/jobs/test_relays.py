@@ -347,6 +347,27 @@ def test_a_drain_ends_after_its_slice_and_goes_on_with_its_connection(
     assert 1 == smtp_server.connections
 
 
+@pytest.mark.parametrize(("server", "fewest", "most"), [(SmtpServer, 2, 12), (Mta, WIDEST, 2 * WIDEST)])
+def test_on_a_far_line_by_data_rows_are_left_to_other_connections(
+    context: Context, server: type[SmtpServer], fewest: int, most: int
+) -> None:
+    """By DATA a letter a round trip leaves, however many wait on this side; in chunks as many as are under way."""
+    now, taken = time.monotonic(), []
+
+    def answered(name: str, **_: object) -> None:
+        nonlocal now
+        if name == "drain.answered":
+            now += 0.05
+            taken.append([status for status, _ in rows(context)].count("sending"))
+
+    context = replace(context, monotonic=lambda: now, step=answered)
+    drop(context, 150)
+    with server() as relay:
+        assert 150 == drain.drain(account(relay.port), context).sent
+        context.connections.close_idle(float("inf"))
+    assert fewest <= max(taken) <= most
+
+
 def test_the_backlog_of_one_account_does_not_delay_another(
     context: Context, smtp_server: SmtpServer, second: SmtpServer
 ) -> None:
