@@ -27,7 +27,9 @@ from daemon.store.database import Database, Transaction
 
 MESSAGES_A_TRANSACTION: Final = 200  # written at once: some 20 ms, so that other writers hardly wait
 TRANSACTIONS_LISTED: Final = 10  # looked up at once: while one batch is written, the next is parsed
-OCTETS_A_BATCH: Final = 8_388_608  # of sources held in memory at once
+CHARACTERS_A_TRANSACTION: Final = 2_000_000  # of text, which is most of the work of writing: some 200 ms
+OCTETS_A_TRANSACTION: Final = 33_554_432  # of sources; each transaction costs as much as writing twenty messages
+OCTETS_READ: Final = 8_388_608  # of sources held in memory at once
 OCTETS_WHOLE: Final = (
     4_194_304  # of a message that is held whole, one part of the archive; a larger one is read in parts
 )
@@ -136,18 +138,17 @@ def _run(
     with ThreadPoolExecutor(1, "index-writer") as writer:
         while not around.stop.is_set() and (listed := more(done)):
             writing: Future[None] | None = None
-            for batch in _batches(listed, around.limit_per_tx):
-                if around.stop.is_set():
-                    break
-                parsed = _parsed(around, batch)
+            for parsed in _parsed(around, listed):
                 if writing is not None:
                     writing.result()
-                done = batch[-1][0]
+                done = parsed[-1][0]
                 writing = writer.submit(_write, around, parsed, done)
                 messages += len(parsed)
                 with_defects += _tell(parsed)
                 around.progress()
                 report(messages)
+            if not around.stop.is_set():
+                done = listed[-1][0]  # which may be pruned by now
             if writing is not None:
                 writing.result()  # before the next are listed, or these would be among them
     if messages:
@@ -155,33 +156,47 @@ def _run(
     return Indexed(messages=messages, with_defects=with_defects, is_complete=not around.stop.is_set())
 
 
-def _batches(listed: list[tuple[int, int]], limit: int) -> Iterator[list[tuple[int, int]]]:
+def _parsed(around: _Surroundings, listed: list[tuple[int, int]]) -> Iterator[list[tuple[int, Parsed]]]:
+    """Read and parse (id, octets), and give what is to be written at once. A message pruned meanwhile is left out."""
+    parsed: list[tuple[int, Parsed]] = []
+    characters = read = 0
+    for some in _read_at_once(listed, around.limit_per_tx):
+        if around.stop.is_set():
+            break
+        with around.database.reading() as conn:
+            whole = sources.several(conn, [message for message, octets in some if octets <= OCTETS_WHOLE])
+        for message, octets in some:
+            with contextlib.suppress(errors.NotFound):
+                raw = whole.pop(message, None) if octets <= OCTETS_WHOLE else _in_parts(around, message)
+                if raw is not None:
+                    parsed.append((message, parse.parse(raw)))
+                    characters += len(parsed[-1][1].body_text)
+                    read += octets
+            around.progress()
+            if (
+                len(parsed) == around.limit_per_tx
+                or characters > CHARACTERS_A_TRANSACTION
+                or read > OCTETS_A_TRANSACTION
+            ):
+                yield parsed
+                parsed, characters, read = [], 0, 0
+    if parsed:
+        yield parsed
+
+
+def _read_at_once(listed: list[tuple[int, int]], limit: int) -> Iterator[list[tuple[int, int]]]:
     """Cut a list of (id, octets) into pieces of at most `limit`, and so that what is held of each fits into memory."""
     batch: list[tuple[int, int]] = []
     held = 0
     for message, octets in listed:
-        needed = min(octets, OCTETS_WHOLE)  # of a large one, its text until it is written
-        if len(batch) == limit or (batch and held + needed > OCTETS_A_BATCH):
+        needed = octets if octets <= OCTETS_WHOLE else 0  # a large one is read when its turn comes
+        if len(batch) == limit or (batch and held + needed > OCTETS_READ):
             yield batch
             batch, held = [], 0
         batch.append((message, octets))
         held += needed
     if batch:
         yield batch
-
-
-def _parsed(around: _Surroundings, batch: list[tuple[int, int]]) -> list[tuple[int, Parsed]]:
-    """Read and parse; sources are let go one by one. A message pruned meanwhile is left out."""
-    with around.database.reading() as conn:
-        whole = sources.several(conn, [message for message, octets in batch if octets <= OCTETS_WHOLE])
-    parsed: list[tuple[int, Parsed]] = []
-    for message, octets in batch:
-        with contextlib.suppress(errors.NotFound):
-            raw = whole.pop(message, None) if octets <= OCTETS_WHOLE else _in_parts(around, message)
-            if raw is not None:
-                parsed.append((message, parse.parse(raw)))
-        around.progress()
-    return parsed
 
 
 def _in_parts(around: _Surroundings, message: int) -> Source:
@@ -201,7 +216,7 @@ def _in_parts(around: _Surroundings, message: int) -> Source:
 
 
 def _write(around: _Surroundings, parsed: list[tuple[int, Parsed]], done: int) -> None:
-    """Write a batch, which may be empty; if the database refuses it, one by one, so that a row it can't take stops no other.
+    """Write a batch; if the database refuses it, one by one, so that a row it can't take stops no other.
 
     done: the last id of the batch, which is marked in the same transaction.
     """

@@ -1,7 +1,7 @@
 """The indexer: columns for what is archived, never in its way, and made anew on demand."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -68,8 +68,26 @@ def test_small_batches_do_it_all(database: Database) -> None:
 
 def test_sources_are_held_within_a_bound(monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
     fill(database, SAMPLE)
-    monkeypatch.setattr(index, "OCTETS_A_BATCH", 1000)  # less than two of most letters
-    assert len(SAMPLE) == run(database).messages
+    monkeypatch.setattr(index, "OCTETS_READ", 1000)  # less than two of most letters
+    asked, several = list[int](), sources.several
+
+    def watched(conn: Connection, ids: Sequence[int]) -> dict[int, bytes]:
+        asked.append(len(ids))
+        return several(conn, ids)
+
+    monkeypatch.setattr(sources, "several", watched)
+    assert len(SAMPLE) == run(database).messages == sum(asked)
+    assert len(SAMPLE) / 2 < len(asked)
+
+
+@pytest.mark.parametrize("bound", ["CHARACTERS_A_TRANSACTION", "OCTETS_A_TRANSACTION"])
+def test_what_is_written_at_once_is_bounded(monkeypatch: pytest.MonkeyPatch, database: Database, bound: str) -> None:
+    """Other writers wait for a transaction: many words, or the columns of much mail, are written in several."""
+    fill(database, SAMPLE)
+    monkeypatch.setattr(index, bound, -1)  # one message has more
+    written: list[int] = []
+    rebuilt(database, report=lambda done, _total: written.append(done))
+    assert list(range(len(SAMPLE) + 1)) == written
 
 
 def test_large_messages_are_read_in_parts_and_give_the_same_columns(
