@@ -61,6 +61,7 @@ _KNOWN_NAME: Final = re.compile(
 )
 _WORD_HEAD: Final = re.compile(r"=\?([^?\s*]{1,60})(?:\*[^?\s]{0,60})?\?([bBqQ])\?")
 _ID: Final = re.compile(rf"<([^<>]{{1,{MAX_ID_CHARACTERS}}})>")
+_ID_ALONE: Final = re.compile(rb"<[!-;=?-~]{1,%d}>" % MAX_ID_CHARACTERS)  # as it should be, and no other with it
 _BASE64_JUNK: Final = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 
 
@@ -186,6 +187,9 @@ def decoded(text: str, notes: Notes) -> str:
     """
     if "=?" not in text:
         return text
+    alone = _alone(text)
+    if alone is not None:
+        return charset.decode(alone[1], alone[0], notes, wrong=Defect.ENCODED_WORD_BROKEN)
     pieces: list[str] = []
     word_charset, word_octets = "", b""
     for literal, declared, octets in _words(text, notes):
@@ -198,6 +202,18 @@ def decoded(text: str, notes: Notes) -> str:
         word_charset, word_octets = declared, word_octets + octets
     pieces.append(charset.decode(word_octets, word_charset, notes, wrong=Defect.ENCODED_WORD_BROKEN))
     return "".join(pieces)
+
+
+def _alone(text: str) -> tuple[str, bytes] | None:
+    """Give the charset and the octets of a text that is one sound encoded-word and nothing else, as most with any are."""
+    head = _WORD_HEAD.match(text)
+    if head is None or not text.endswith("?=", head.end()):
+        return None
+    payload = text[head.end() : -2]
+    if "?" in payload or " " in payload or not payload.isascii() or (head[2] in "bB" and len(payload) & 3):
+        return None
+    octets = _octets(head[2], payload)
+    return (head[1].lower(), octets) if octets else None
 
 
 def _ends_within(octets: bytes, declared: str) -> bool:
@@ -264,6 +280,8 @@ def message_ids(value: bytes, notes: Notes) -> tuple[str, ...]:
     """Return the Message-IDs in a field without their angle brackets, each once, at most the last MAX_REFERENCES."""
     if not value:
         return ()
+    if _ID_ALONE.fullmatch(value) is not None and b"=?" not in value:
+        return (value[1:-1].decode("ascii"),)
     text = decoded(raw_text(value[-MAX_TEXT_OCTETS:], notes), notes)
     found = ["".join(one.split()) for one in _ID.findall(text)]
     if not found and len(words := text.split()) == 1 and len(words[0]) <= MAX_ID_CHARACTERS:

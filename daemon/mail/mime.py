@@ -53,6 +53,9 @@ class Part:
 
     def walk(self) -> Iterator["Part"]:
         """Yield the part and all below it, in order."""
+        if not self.children:
+            yield self
+            return
         waiting = [self]
         while waiting:
             part = waiting.pop()
@@ -147,8 +150,8 @@ class _Cutter:
         self._parts += 1
         fields, body = headers.read(buffer, start, end, self._notes)
         content_type, parameters = self._content_type(fields, default_type)
-        disposition, more = value_and_parameters(fields.get("content-disposition", [b""])[0], self._notes)
-        encoding, _ = value_and_parameters(fields.get("content-transfer-encoding", [b""])[0], self._notes)
+        disposition, more = self._value(fields, "content-disposition")
+        encoding, _ = self._value(fields, "content-transfer-encoding")
         return Part(
             number="",
             fields=fields,
@@ -163,6 +166,9 @@ class _Cutter:
             start=body,
             end=end,
         )
+
+    def _value(self, fields: headers.Fields, name: str) -> tuple[str, dict[str, str]]:
+        return value_and_parameters(fields[name][0], self._notes) if name in fields else ("", {})
 
     def _content_type(self, fields: headers.Fields, default_type: str) -> tuple[str, dict[str, str]]:
         values = fields.get("content-type")

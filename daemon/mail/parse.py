@@ -66,16 +66,17 @@ class _Message:
         for name in _ONCE:
             if len(fields.get(name, ())) > 1:
                 notes.add(Defect.HEADER_DUPLICATE)
-        listed = {role: mailboxes.read(fields.get(name, ()), notes) for role, name in _ROLES.items()}
-        sender = next(iter(listed["from"] or listed["sender"]), mailboxes.Listed("", ""))
-        if not listed["from"]:
+        listed = {role: mailboxes.read(fields[name], notes) for role, name in _ROLES.items() if name in fields}
+        senders = listed.get("from") or listed.get("sender")
+        sender = senders[0] if senders else mailboxes.Listed("", "")
+        if not listed.get("from"):
             notes.add(Defect.FROM_MISSING)
         if "date" not in fields:
             notes.add(Defect.DATE_MISSING)
         subject = headers.unstructured(self._first("subject"), notes)
         ids = headers.message_ids(self._first("message-id"), notes)
         sent_at = dates.read(self._first("date"), notes) if "date" in fields else None
-        attachments = tuple(self._row(part) for part in _attached(self._root))
+        attachments = tuple([self._row(part) for part in _attached(self._root)])
         read = body.read(self._root, subject, notes)
         return Parsed(
             message_id=ids[0] if ids else None,
@@ -84,26 +85,29 @@ class _Message:
             sent_at=sent_at,
             from_name=sender.name,
             from_address=sender.address or None,
-            to_addresses=", ".join(one.shown for one in listed["to"]),
-            cc_addresses=", ".join(one.shown for one in listed["cc"]),
+            to_addresses=", ".join([one.shown for one in listed.get("to", ())]),
+            cc_addresses=", ".join([one.shown for one in listed.get("cc", ())]),
             subject=subject,
             body_text=read.text,
             quoted_ranges=read.quoted,
             signature_ranges=read.signatures,
             protection=protection.found(self._root, read.text, notes),
             addresses=tuple(
-                AddressRow(role=role, position=position, name=one.name, address=one.address)
-                for role in _ROLES
-                for position, one in enumerate(listed[role])
+                [
+                    AddressRow(role=role, position=position, name=one.name, address=one.address)
+                    for role, several in listed.items()
+                    for position, one in enumerate(several)
+                ]
             ),
             attachments=attachments,
-            attachment_names="\n".join(row.filename for row in attachments if row.filename),
+            attachment_names="\n".join([row.filename for row in attachments if row.filename]),
             defects=notes.names(),
-            may_report=report.is_shaped(self._root, sender.address, (one.address for one in listed["to"])),
+            may_report=report.is_shaped(self._root, sender.address, [one.address for one in listed.get("to", ())]),
         )
 
     def _first(self, name: str) -> bytes:
-        return self._root.fields.get(name, [b""])[0]
+        values = self._root.fields.get(name)
+        return values[0] if values else b""
 
     # --- attachments --------------------------------------------------------------------------------------------------
 
@@ -136,6 +140,8 @@ class _Message:
 
 def _attached(root: mime.Part) -> list[mime.Part]:
     """Return the parts that are files: everything but containers and texts, and forwarded messages whole."""
+    if not root.children and mime.is_body(root):
+        return []
     parts = list(root.walk())
     shown_otherwise = {
         id(child)

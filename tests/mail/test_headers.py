@@ -1,4 +1,4 @@
-"""A header with CRLF, which has a quick way of its own, is read as one with bare line feeds, which has not."""
+"""What is as it should be, which has quick ways of its own, is read as what is not quite so, which has none."""
 
 import pytest
 from hypothesis import assume, given
@@ -18,6 +18,15 @@ PIECES = st.sampled_from(
 )
 
 
+WORD = st.lists(
+    st.sampled_from(["=?", "utf-8", "x", "?q?", "?B?", "?", "_", "=C3", "=A9", "=", "w6k=", "w6k", "\xe9", " ", "?="]),
+    max_size=8,
+).map("".join)
+ID = st.lists(
+    st.sampled_from([b"<", b">", b"a", b"@b", b" ", b"=?", b"=?utf-8?q?c?=", b"\xff", b"\0"]), max_size=6
+).map(b"".join)
+
+
 def read(octets: bytes) -> tuple[headers.Fields, bytes, tuple[str, ...]]:
     """Give the fields, what is behind them, and the defects."""
     notes = Notes()
@@ -26,12 +35,13 @@ def read(octets: bytes) -> tuple[headers.Fields, bytes, tuple[str, ...]]:
 
 
 def ensure_equal(octets: bytes) -> None:
+    """Compare with the same that has bare line feeds."""
     fields, body, defects = read(octets)
     assert (fields, body.replace(b"\r\n", b"\n"), defects) == read(octets.replace(b"\r\n", b"\n"))
 
 
 @given(st.lists(PIECES, max_size=25).map(b"".join))
-def test_whatever_a_header_is_made_of(octets: bytes) -> None:
+def test_a_header_with_crlf_is_read_as_one_with_line_feeds(octets: bytes) -> None:
     for header in (octets, b"Subject: one\r\n" + octets + b"\r\n\r\nbody\r\n"):
         assume(b"\r\r" not in header)  # a replacement would make line ends of what is none
         ensure_equal(header)
@@ -54,3 +64,17 @@ def test_long_fields(octets: int) -> None:
     fields, _, defects = read(b"Subject: one\r\nTo: " + b"x" * octets + b"\r\n\r\nbody")
     assert [b"one"] == fields["subject"]
     assert (octets > headers.MAX_HEADER_OCTETS - 30) == ("headers_truncated" in defects)
+
+
+@given(WORD.map(lambda middle: f"=?utf-8?q?{middle}?=") | WORD)
+def test_a_word_alone_is_read_as_one_with_a_blank_behind_it(text: str) -> None:
+    alone, followed = Notes(), Notes()
+    assert headers.decoded(text, alone) + " " == headers.decoded(text + " ", followed)
+    assert alone.names() == followed.names()
+
+
+@given(ID.map(lambda middle: b"<" + middle + b">") | ID)
+def test_a_message_id_alone_is_read_as_one_with_a_blank_before_it(value: bytes) -> None:
+    alone, preceded = Notes(), Notes()
+    assert headers.message_ids(value, alone) == headers.message_ids(b" " + value if value else value, preceded)
+    assert alone.names() == preceded.names()
