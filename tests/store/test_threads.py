@@ -178,3 +178,15 @@ def test_a_conversation_that_falls_apart_goes_on_in_its_parts(database: Database
         archive.write_all_parsed(tx, [(ids[3], letter("c", "b")), (ids[4], letter("d", "a"))], 2, NOW)
         first, alone, second = ids[:3]
         assert dict(zip(ids, [first, alone, second, second, first], strict=True)) == threads(tx)
+
+
+def test_a_message_that_leaves_what_its_conversation_was_joined_to_has_its_number_back(database: Database) -> None:
+    """The number led to the older conversation until a new parser read the message otherwise; its answers now come to it."""
+    with database.transaction() as tx:
+        ids = stored(tx, [letter("a"), letter("c"), letter("b"), letter("d")])
+        archive.write_all_parsed(tx, [(ids[0], letter("a")), (ids[1], letter("c"))], 1, NOW)
+        archive.write_all_parsed(tx, [(ids[2], letter("b", "a", "c"))], 1, NOW)
+        assert [ids[0]] * 3 == [threads(tx)[one] for one in ids[:3]]
+        archive.write_all_parsed(tx, [(ids[1], letter("z"))], 2, NOW)
+        archive.write_all_parsed(tx, [(ids[3], letter("d", "z"))], 2, NOW)
+        assert dict(zip(ids, [ids[0], ids[1], ids[0], ids[1]], strict=True)) == threads(tx)
