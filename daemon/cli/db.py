@@ -69,7 +69,7 @@ def reindex(ctx: click.Context) -> None:
 def recompress() -> None:
     """Store the octets of all messages as POSTROOM_COMPRESSION says.
 
-    The daemon may go on running; it does the same by and by. Stopped in between, it goes on where it was.
+    Attachments that repeat are stored once where octets are compressed. The daemon may go on running; it does the same by and by. Stopped in between, it goes on where it was.
     """
     loaded = house.settings()
     from daemon import app

@@ -90,8 +90,8 @@ def _daemons(running: list[DaemonLine], now: datetime) -> list[str]:
 def _stored(stored: Sizes) -> str:
     about = "about " if stored.is_estimate else ""
     text = f"{output.size(stored.raw_octets)} of mail in {about}{output.size(stored.stored_octets)}"
-    if stored.attachments_shared:
-        text += f", {output.count(stored.attachments_shared, 'attachment')} stored once for {output.size(stored.shared_octets)}"
+    if stored.shared_octets:
+        text += f", {output.size(stored.shared_octets)} of it shared, in {output.size(stored.shared_stored_octets)}"
     unused = f" ({output.size(stored.unused_octets)} unused)" if stored.unused_octets else ""
     return f"{text}; database {output.size(stored.database_octets)}{unused}"
 

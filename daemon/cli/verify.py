@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from daemon.store.verifying import Fault
 
 MESSAGES = 100  # a look: short reads, and a progress that moves
-ATTACHMENTS = 20
+BLOBS = 20
 
 
 @click.command()
@@ -76,8 +76,8 @@ def _others(database: Database) -> Iterator[Fault]:
     for look in looks:
         with database.reading() as conn:
             yield from look(conn)
-    after: str | None = ""
+    after: int | None = 0
     while after is not None:
         with database.reading() as conn:
-            found, after = verifying.of_blobs(conn, after, ATTACHMENTS)
+            found, after = verifying.of_blobs(conn, after, BLOBS)
         yield from found

@@ -30,6 +30,7 @@ TRANSACTIONS_LISTED: Final = 10  # looked up at once: while one batch is written
 CHARACTERS_A_TRANSACTION: Final = 2_000_000  # of text, which is most of the work of writing: some 200 ms
 OCTETS_A_TRANSACTION: Final = 33_554_432  # of sources; each transaction costs as much as writing twenty messages
 OCTETS_READ: Final = 8_388_608  # of sources held in memory at once
+PART_OCTETS: Final = 4 * 1024 * 1024  # read at once of a message that is never held whole
 OCTETS_WHOLE: Final = (
     4_194_304  # of a message that is held whole, one part of the archive; a larger one is read in parts
 )
@@ -206,12 +207,14 @@ def _in_parts(around: _Surroundings, message: int) -> Source:
         around.progress()
         with around.database.reading() as conn:
             try:
-                return sources.part(conn, message, part)
+                return sources.span(conn, message, part * PART_OCTETS, part * PART_OCTETS + octets[part])
             except errors.OctetsBroken:  # `db verify` names it; what is left is worth finding
                 return bytes(octets[part])
 
     with around.database.reading() as conn:
-        octets = sources.part_octets(conn, message)
+        whole = sum(sources.part_octets(conn, message))
+    # Parts of our own: where those in the database begin may change between the reads.
+    octets = [min(PART_OCTETS, whole - begin) for begin in range(0, whole, PART_OCTETS)]
     return Source(octets, read)
 
 

@@ -25,6 +25,9 @@ from daemon.store import keys, reports, sources, suppression
 from daemon.store.database import Transaction
 from daemon.store.reports import Row, Word
 
+REPORT_OCTETS: Final = (
+    4 * 1024 * 1024
+)  # of a message that are read: behind them a report has the letter that it returns
 MESSAGES_A_TRANSACTION: Final = 20  # written at once: some 50 ms, so that other writers hardly wait
 
 STATUSES: Final = {
@@ -63,10 +66,10 @@ def match(context: Context, accounts: Iterable[Account]) -> Matched:
 
 
 def _read(context: Context, message: int) -> Report | None:
-    """Read the first 4 MiB: what a report says stands before the letter that it returns. None if it was pruned meanwhile, or can't be read."""
+    """Read its begin: what a report says stands before the letter that it returns. None if it was pruned meanwhile, or can't be read."""
     try:
         with context.database.reading() as conn:
-            raw = sources.part(conn, message, 0)
+            raw = sources.span(conn, message, 0, REPORT_OCTETS)
     except (errors.NotFound, errors.OctetsBroken):
         return None
     return report.read(raw)

@@ -1,4 +1,4 @@
-"""Make what is stored smaller, behind everything else: train a dictionary, then rewrite what is not stored as it is set.
+"""Make what is stored smaller, behind everything else: train a dictionary, rewrite what is not stored as it is set, share what repeats.
 
 Polls compress what comes in; this is for what came before there was a dictionary, or under another setting. Each transaction is
 short and whole, each run goes on where the last one was stopped or killed.
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from daemon import trace
+from daemon.jobs import share
 from daemon.jobs.context import Context
 from daemon.store import archive, dictionaries, repacking, zstd
-from daemon.store.repacking import Part
+from daemon.store.repacking import Part, Rewritten
 
 FIRST_LETTERS: Final = 1000  # small letters until the first dictionary: with fewer it knows some of them and no others
 GROWTH: Final = 10  # times as many letters until the next one, lest each archive has dozens
@@ -33,19 +34,30 @@ class Packing:
     after: int = 0
     is_trained: bool = False
 
+    def count(self, done: Rewritten) -> None:
+        """Add what a transaction did."""
+        self.parts += done.parts
+        self.before += done.before
+        self.after += done.after
+
 
 def pack(context: Context, *, seconds: float = float("inf")) -> Packing:
-    """Train if it is time, then rewrite until nothing is left, the house stops, or so many seconds are over."""
+    """Train if it is time, rewrite and share until nothing is left, the house stops, or so many seconds are over."""
     began, packing = time.monotonic(), Packing()
     packer = context.packer
     with context.database.reading() as conn:
         packer.learn(conn)
         last = archive.last_id(conn)
-        if repacking.done(conn, repacking.COMPRESSING, packer.target) >= last:
-            return packing
-    if packer.is_on and last >= FIRST_LETTERS:
-        packing.is_trained = _train(context)
-    _rewrite(context, last, packing, is_over=lambda: time.monotonic() - began >= seconds)
+        is_packed = repacking.done(conn, repacking.COMPRESSING, packer.target) >= last
+
+    def is_over() -> bool:
+        return time.monotonic() - began >= seconds
+
+    if not is_packed:
+        if packer.is_on and last >= FIRST_LETTERS:
+            packing.is_trained = _train(context)
+        _rewrite(context, last, packing, is_over=is_over)
+    share.share(context, is_over=is_over, report=packing.count)
     if packing.parts:
         trace.packed(parts=packing.parts, before=packing.before, after=packing.after, seconds=time.monotonic() - began)
     return packing
@@ -102,9 +114,7 @@ def _rewrite(context: Context, until: int, packing: Packing, *, is_over: Callabl
                 rewritten = repacking.rewrite(tx, packer, some)
                 if some[-1] != page.parts[-1]:
                     repacking.note(tx, name, packer.target, some[-1].message - 1, None)
-            packing.parts += rewritten.parts
-            packing.before += rewritten.before
-            packing.after += rewritten.after
+            packing.count(rewritten)
             context.pulse()
             if context.stop.wait(PAUSE_SECONDS) or is_over():
                 return

@@ -1,5 +1,7 @@
 """How the octets of a part are stored: as they came, or as a zstd frame, small letters with a trained dictionary.
 
+What stands in `blobs`, for several messages, is stored in the same way, but never with a dictionary.
+
 A poll compresses what it costs next to nothing to compress: what is large, while the line is waited for, and small letters once
 there is a dictionary. Small letters that come before it are stored as they are, and `jobs/pack` compresses them behind it.
 What does not get smaller stays as it is.
@@ -13,6 +15,7 @@ from daemon.store import dictionaries, zstd
 
 ZSTD: Final = "zstd"
 IDENTITY: Final = "identity"
+BLOB: Final = "blob"  # of a part whose octets stand in `blobs`: `sources` reads them from there
 SMALL_OCTETS: Final = 32 * 1024  # of a letter that a dictionary is for: it makes little difference to larger ones
 SAVED: Final = 0.03  # share of the octets that a frame must save, or reading is not made dearer for it
 
@@ -63,15 +66,23 @@ class Packer:
 
     def packed(self, octets: bytes) -> Packed:
         """Store a part as small as it gets."""
-        if self.is_on:
-            dictionary, frame = None, b""
-            if self._dictionary is not None and len(octets) <= SMALL_OCTETS:
-                dictionary, frame = self._dictionary[0], self._dictionary[1].compressed(octets)
-            else:
-                frame = zstd.compressed(octets)
-            if len(frame) <= len(octets) * (1 - SAVED):
-                return Packed(len(octets), ZSTD, dictionary, frame)
-        return Packed(len(octets), IDENTITY, None, octets)
+        if self.is_on and self._dictionary is not None and len(octets) <= SMALL_OCTETS:
+            return _smaller(octets, self._dictionary[1].compressed(octets), self._dictionary[0])
+        return self.alone(octets)
+
+    def alone(self, octets: bytes) -> Packed:
+        """Store octets as small as they get without a dictionary."""
+        return (
+            _smaller(octets, zstd.compressed(octets), None)
+            if self.is_on
+            else Packed(len(octets), IDENTITY, None, octets)
+        )
+
+
+def _smaller(octets: bytes, frame: bytes, dictionary: int | None) -> Packed:
+    if len(frame) <= len(octets) * (1 - SAVED):
+        return Packed(len(octets), ZSTD, dictionary, frame)
+    return Packed(len(octets), IDENTITY, None, octets)
 
 
 def unpacked(conn: Connection, stored: Packed) -> bytes:
@@ -79,6 +90,8 @@ def unpacked(conn: Connection, stored: Packed) -> bytes:
     octets, encoding, dictionary, content = stored
     if encoding == IDENTITY:
         return content
+    if encoding == BLOB:
+        raise zstd.Broken("its blob is not in the database")
     if dictionary is None:
         return zstd.decompressed(content, octets)
     return dictionaries.get(conn, dictionary).decompressed(content, octets)
@@ -88,6 +101,8 @@ def head(conn: Connection, stored: Packed, octets: int) -> bytes:
     """Give the first octets of a part. stored: its content may end zstd.BLOCK_OCTETS behind what is wanted."""
     if stored.encoding == IDENTITY:
         return stored.content[:octets]
+    if stored.encoding == BLOB:
+        raise zstd.Broken("its blob is not in the database")
     if stored.dictionary is None:
         return zstd.head(stored.content, octets)
     return dictionaries.get(conn, stored.dictionary).head(stored.content, octets)

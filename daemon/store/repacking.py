@@ -10,9 +10,10 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
 
+from daemon import errors
 from daemon.store import packing, sources, zstd
 from daemon.store.dialect import statements
-from daemon.store.packing import IDENTITY, SMALL_OCTETS, ZSTD, Packed, Packer
+from daemon.store.packing import BLOB, IDENTITY, SMALL_OCTETS, ZSTD, Packed, Packer
 from daemon.store.schema import messages
 from daemon.store.source_tables import message_sources, passes
 
@@ -99,7 +100,7 @@ def page(conn: Connection, packer: Packer, after: int, until: int) -> Page:
 def _differs(packer: Packer, octets: int, encoding: str, dictionary: int | None) -> bool:
     """Tell whether a part is worth a try. One with an older dictionary is not: the next one makes little of it."""
     if not packer.is_on:
-        return encoding == ZSTD
+        return encoding in {ZSTD, BLOB}
     return encoding == IDENTITY or (
         encoding == ZSTD and dictionary is None and octets <= SMALL_OCTETS and packer.has_dictionary
     )
@@ -110,10 +111,10 @@ def rewrite(tx: Connection, packer: Packer, parts: Sequence[Part]) -> Rewritten:
     before = after = 0
     rows = []
     for message, number, stored in _stored(tx, parts):
-        packed = _repacked(tx, packer, stored)
+        packed = _repacked(tx, packer, message, number, stored)
         if packed is not None:
             before, after = before + len(stored.content), after + len(packed.content)
-            rows.append({"message": message, "part": number, **packed._asdict()})
+            rows.append({"message": message, "part": number, "blob": None, **packed._asdict()})
     statements.renew(tx, message_sources, rows, by=("message", "part"))
     return Rewritten(len(rows), before, after)
 
@@ -130,13 +131,14 @@ def _stored(tx: Connection, parts: Sequence[Part]) -> Iterator[tuple[int, int, P
             yield message, number, Packed(*stored)
 
 
-def _repacked(conn: Connection, packer: Packer, stored: Packed) -> Packed | None:
+def _repacked(conn: Connection, packer: Packer, message: int, number: int, stored: Packed) -> Packed | None:
     """Give a part's new form, None if it has it already."""
     try:
-        octets = packing.unpacked(conn, stored)
+        is_shared = stored.encoding == BLOB
+        octets = sources.part(conn, message, number) if is_shared else packing.unpacked(conn, stored)
         packed = packer.packed(octets)
         if packed == stored or packing.unpacked(conn, packed) != octets:
             return None
-    except zstd.Broken:
+    except (zstd.Broken, errors.OctetsBroken):
         return None
     return packed

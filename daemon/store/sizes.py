@@ -18,15 +18,15 @@ SAMPLE: Final = (
 class Sizes:
     """raw_octets: as they came.  stored_octets: of these as they are stored, blobs included.  is_estimate: from SAMPLE messages.
 
-    attachments_shared: that are stored once for several messages.  shared_octets: that the messages have of them.
+    shared_octets: of messages that stand in blobs, as they came.  shared_stored_octets: of these blobs, each once, as they are stored.
     database_octets: of the whole database, indexes and texts included.  unused_octets: of its file, free for what comes next.
     """
 
     raw_octets: int
     stored_octets: int
     is_estimate: bool
-    attachments_shared: int
     shared_octets: int
+    shared_stored_octets: int
     database_octets: int
     unused_octets: int
 
@@ -41,17 +41,18 @@ def sizes(conn: Connection) -> Sizes:
     chosen = [] if first is None else list(range(first, last + 1, every))
     query = select(func.sum(t.octets), func.sum(func.length(t.content))).where(t.blob.is_(None))
     octets, stored = conn.execute(query.where(statements.among(conn, t.message, chosen))).one()
-    shared = conn.execute(select(func.coalesce(func.sum(t.octets), 0)).where(t.blob.is_not(None))).scalar_one()
-    of_blobs = select(func.count().filter(b.piece == 0), func.coalesce(func.sum(func.length(b.content)), 0))
-    attachments, kept = conn.execute(of_blobs).one()
+    # By way of the partial index: the messages' own rows are long.
+    of_users = select(func.coalesce(func.sum(b.octets), 0)).select_from(message_sources).join(blobs, b.id == t.blob)
+    shared = conn.execute(of_users.where(t.blob.is_not(None))).scalar_one()
+    kept = conn.execute(select(func.coalesce(func.sum(func.length(b.content)), 0))).scalar_one()
     share = 1.0 if not octets else int(stored) / int(octets)
     database, unused = integrity.octets(conn)
     return Sizes(
         raw_octets=raw,
         stored_octets=int(kept) + round((raw - int(shared)) * share),
         is_estimate=every > 1,
-        attachments_shared=int(attachments),
         shared_octets=int(shared),
+        shared_stored_octets=int(kept),
         database_octets=database,
         unused_octets=unused,
     )

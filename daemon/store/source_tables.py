@@ -11,7 +11,7 @@ from daemon.store import columns
 from daemon.store.dialect.types import COUNT, ID, Instant
 
 SOURCE_PART_OCTETS: Final = 4 * 1024 * 1024  # octets a row of message_sources: a large message is never held whole
-SOURCE_ENCODINGS: Final = ("identity", "zstd", "base64")
+SOURCE_ENCODINGS: Final = ("identity", "zstd", "blob")
 BLOB_ENCODINGS: Final = ("identity", "zstd")
 
 # What small letters of this archive have in common (RFC 8878 section 5): without its dictionary a frame can't be read.
@@ -28,17 +28,16 @@ dictionaries = columns.table(
     sqlite_autoincrement=True,
 )
 
-# Attachments that repeat, decoded, in pieces; octets and content are the piece's, sha256 is of the whole.
+# Octets that several messages have: an attachment as it was sent, or a piece of a large one. sha256: of these octets.
 blobs = columns.table(
     "blobs",
     Column("id", ID, primary_key=True),
     columns.words("sha256"),
-    columns.count("piece"),
     Column("octets", COUNT, nullable=False),
     columns.words("encoding", "identity"),
     Column("content", LargeBinary, nullable=False),
-    UniqueConstraint("sha256", "piece"),
-    columns.not_negative("piece", "octets"),
+    UniqueConstraint("sha256"),
+    columns.not_negative("octets"),
     CheckConstraint("length(sha256) = 64", name="sha256"),
     columns.one_of("encoding", BLOB_ENCODINGS),
     sqlite_autoincrement=True,
@@ -55,7 +54,7 @@ message_sources = columns.table(
     Column("content", LargeBinary, nullable=False),
     columns.one_of("encoding", SOURCE_ENCODINGS),
     CheckConstraint("dictionary IS NULL OR encoding = 'zstd'", name="dictionary"),
-    CheckConstraint("(blob IS NOT NULL) = (encoding = 'base64')", name="blob"),
+    CheckConstraint("(blob IS NOT NULL) = (encoding = 'blob')", name="blob"),
 )
 columns.partial("ix_message_sources_blob", message_sources.c.blob)
 

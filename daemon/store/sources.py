@@ -1,34 +1,34 @@
 """The octets of messages, as the servers sent them: the one place that reads and writes `message_sources`.
 
 `proven` is what stands between a DELE and a lost letter: it reads the octets back and hashes them. A large message is in
-parts of 4 MiB, and never held whole; how a part is stored is `packing`'s business. All functions take the connection and
-never commit.
+parts of at most 4 MiB, and never held whole; how a part is stored is `packing`'s business, and where it begins may change from
+one transaction to the next (`sharing`). All functions take the connection and never commit.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Insert, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Insert, func, insert, select
 
 from daemon import errors
+from daemon.mail.source import Source
 from daemon.store import packing, zstd
 from daemon.store.dialect import statements
 from daemon.store.packing import Packed, Packer
 from daemon.store.schema import messages
-from daemon.store.source_tables import SOURCE_PART_OCTETS, message_sources
+from daemon.store.source_tables import SOURCE_PART_OCTETS, blobs, message_sources
 from daemon.wire.spool import Spool
 
 IDS_A_STATEMENT: Final = 500  # parameters of one IN list, so that few different statements are compiled
 PARTS_AT_ONCE: Final = 8  # rows read ahead while hashing: at most 32 MiB
 
 _T: Final = message_sources.c
-_STORED: Final[tuple[Column[Any], ...]] = (
-    _T.octets,
-    _T.encoding,
-    _T.dictionary,
-    _T.content,
-)  # of a part; `Packed` has them in this order
+_ENCODING: Final = func.coalesce(blobs.c.encoding, _T.encoding)
+_CONTENT: Final = func.coalesce(blobs.c.content, _T.content)
+# Of a part, from _PARTS; `Packed` has them in this order.
+_STORED: Final[tuple[ColumnElement[Any], ...]] = (_T.octets, _ENCODING, _T.dictionary, _CONTENT)
+_PARTS: Final = message_sources.outerjoin(blobs, blobs.c.id == _T.blob)
 
 
 def _source(_tx: Connection) -> Insert:
@@ -68,7 +68,7 @@ def proven(conn: Connection, ids: Sequence[int], *, headers_too: bool = False) -
             wanted = wanted.where(messages.c.retrieved == "whole")
         hashes = dict(iter(statements.together(conn, wanted)))
         found = {message: hashlib.sha256() for message in hashes}
-        query = select(_T.message, *_STORED).where(statements.among(conn, _T.message, some))
+        query = select(_T.message, *_STORED).select_from(_PARTS).where(statements.among(conn, _T.message, some))
         query = query.order_by(_T.message, _T.part)
         for message, *stored in conn.execute(query, execution_options={"yield_per": PARTS_AT_ONCE}):
             if message in found:
@@ -95,7 +95,8 @@ def part_octets(conn: Connection, message: int) -> list[int]:
 
 def part(conn: Connection, message: int, number: int) -> bytes:
     """Give one part of a message, counted from 0; NotFound if there is none, OctetsBroken if it is not what was stored."""
-    stored = conn.execute(select(*_STORED).where(_T.message == message, _T.part == number)).first()
+    query = select(*_STORED).select_from(_PARTS).where(_T.message == message, _T.part == number)
+    stored = conn.execute(query).first()
     if stored is None:
         raise errors.NotFound(f"message {message}: part {number} is not in the archive")
     try:
@@ -104,6 +105,11 @@ def part(conn: Connection, message: int, number: int) -> bytes:
         raise errors.OctetsBroken(
             f"message {message}: part {number} can't be read ({error}); see `postroom db verify`"
         ) from error
+
+
+def span(conn: Connection, message: int, start: int, end: int) -> bytes:
+    """Give the octets of a message from `start` to before `end`, or to its end; errors as of `part`."""
+    return Source(part_octets(conn, message), lambda number: part(conn, message, number))[start:end]
 
 
 def whole(conn: Connection, message: int) -> bytes:
@@ -117,7 +123,8 @@ def several(conn: Connection, ids: Sequence[int]) -> dict[int, bytes]:
     A part that can't be read, or that somebody deleted, is empty: it is no reason to keep the others from whoever asks.
     """
     key = messages.c.id
-    query = select(key, *_STORED).outerjoin(message_sources).where(key.in_(ids)).order_by(key, _T.part)
+    tables = messages.outerjoin(message_sources).outerjoin(blobs, blobs.c.id == _T.blob)
+    query = select(key, *_STORED).select_from(tables).where(key.in_(ids)).order_by(key, _T.part)
     found: dict[int, list[bytes]] = {}
     for message, *stored in statements.raw_rows(conn, query):
         packed, octets = Packed(*stored), b""
@@ -131,13 +138,15 @@ def several(conn: Connection, ids: Sequence[int]) -> dict[int, bytes]:
 
 
 def heads(conn: Connection, ids: Sequence[int], octets: int) -> Iterator[tuple[int, bytes]]:
-    """Give (id, first octets) of archived messages, no more than so many of each; none of what can't be read."""
-    begin = func.substr(_T.content, 1, octets + zstd.BLOCK_OCTETS + 1024)  # 1,024: what is around the blocks
+    """Give (id, first octets) of archived messages, no more than so many of each; none of what can't be read.
+
+    What stands behind the header section may be missing, where a shared attachment follows it.
+    """
+    begin = func.substr(_CONTENT, 1, octets + zstd.BLOCK_OCTETS + 1024)  # 1,024: what is around the blocks
     for start in range(0, len(ids), IDS_A_STATEMENT):
         some = ids[start : start + IDS_A_STATEMENT]
-        query = select(_T.message, _T.octets, _T.encoding, _T.dictionary, begin).where(
-            _T.part == 0, _T.message.in_(some)
-        )
+        query = select(_T.message, _T.octets, _ENCODING, _T.dictionary, begin).select_from(_PARTS)
+        query = query.where(_T.part == 0, _T.message.in_(some))
         for message, of_part, encoding, dictionary, content in conn.execute(query):
             try:
                 stored = Packed(of_part, encoding, dictionary, content or b"")  # SQLite: substr of nothing is NULL

@@ -5,6 +5,7 @@ All functions take the connection and never commit; each of them is one short lo
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, select
 
@@ -12,6 +13,8 @@ from daemon import errors
 from daemon.store import blobs, dictionaries, sources
 from daemon.store.dialect import integrity
 from daemon.store.schema import messages
+
+_NOT_WHAT_CAME: Final = "its octets are not those that came (SHA-256)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +51,7 @@ def _fault_of(conn: Connection, message: int, octets: int) -> str:
         return str(error)
     if found != octets:
         return f"message {message}: {found:,} octets are there of {octets:,}"
-    return f"message {message}: its octets are not those that came (SHA-256)"
+    return f"message {message}: {_NOT_WHAT_CAME}"
 
 
 def of_dictionaries(conn: Connection) -> Iterator[Fault]:
@@ -57,18 +60,26 @@ def of_dictionaries(conn: Connection) -> Iterator[Fault]:
         yield Fault(kind="dictionary", id=key, what=f"dictionary {key}: it is not what was trained (SHA-256)")
 
 
-def of_blobs(conn: Connection, after: str, limit: int) -> tuple[list[Fault], str | None]:
-    """Read the attachments that are stored once, and hash them: some of those with a hash above `after`.
+def of_blobs(conn: Connection, after: int, limit: int) -> tuple[list[Fault], int | None]:
+    """Read what is stored once for several messages, and hash it: some of the blobs with an id above `after`.
 
-    Gives the faults and the last hash, None where nothing follows.
+    Gives the faults and the last id, None where nothing follows.
     """
-    hashes = blobs.hashes(conn, after, limit)
-    wrong = [(sha256, key) for sha256 in hashes if (key := blobs.broken(conn, sha256)) is not None]
+    some = blobs.ids(conn, after, limit)
     faults = [
-        Fault(kind="blob", id=key, sha256=sha256, what=f"blob {key}: the attachment is not what came (SHA-256)")
-        for sha256, key in wrong
+        Fault(
+            kind="blob", id=one.id, sha256=one.sha256, what=f"blob {one.id}: {_NOT_WHAT_CAME}; {_needed_by(one.users)}"
+        )
+        for one in blobs.broken(conn, some)
     ]
-    return faults, hashes[-1] if hashes else None
+    return faults, some[-1] if some else None
+
+
+def _needed_by(messages: Sequence[int]) -> str:
+    if not messages:
+        return "no message needs it"
+    named = ", ".join(str(one) for one in messages[: blobs.USERS_NAMED])
+    return f"needed by message{'s' if len(messages) > 1 else ''} {named}{' and more' if len(messages) > blobs.USERS_NAMED else ''}"
 
 
 def of_database(conn: Connection) -> Iterator[Fault]:

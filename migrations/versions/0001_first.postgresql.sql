@@ -40,13 +40,12 @@ CREATE TABLE dictionaries (
 CREATE TABLE blobs (
   id BIGSERIAL NOT NULL,
   sha256 TEXT NOT NULL,
-  piece BIGINT DEFAULT 0 NOT NULL,
   octets BIGINT NOT NULL,
   encoding TEXT DEFAULT 'identity' NOT NULL,
   content BYTEA NOT NULL,
   CONSTRAINT pk_blobs PRIMARY KEY (id),
-  CONSTRAINT uq_blobs_sha256_piece UNIQUE (sha256, piece),
-  CONSTRAINT ck_blobs_not_negative CHECK (piece >= 0 AND octets >= 0),
+  CONSTRAINT uq_blobs_sha256 UNIQUE (sha256),
+  CONSTRAINT ck_blobs_not_negative CHECK (octets >= 0),
   CONSTRAINT ck_blobs_sha256 CHECK (length(sha256) = 64),
   CONSTRAINT ck_blobs_encoding CHECK (encoding IN ('identity', 'zstd'))
 );
@@ -232,9 +231,9 @@ CREATE TABLE message_sources (
   blob BIGINT,
   content BYTEA NOT NULL,
   CONSTRAINT pk_message_sources PRIMARY KEY (message, part),
-  CONSTRAINT ck_message_sources_encoding CHECK (encoding IN ('identity', 'zstd', 'base64')),
+  CONSTRAINT ck_message_sources_encoding CHECK (encoding IN ('identity', 'zstd', 'blob')),
   CONSTRAINT ck_message_sources_dictionary CHECK (dictionary IS NULL OR encoding = 'zstd'),
-  CONSTRAINT ck_message_sources_blob CHECK ((blob IS NOT NULL) = (encoding = 'base64')),
+  CONSTRAINT ck_message_sources_blob CHECK ((blob IS NOT NULL) = (encoding = 'blob')),
   CONSTRAINT fk_message_sources_message FOREIGN KEY(message) REFERENCES messages (id) ON DELETE CASCADE,
   CONSTRAINT fk_message_sources_dictionary FOREIGN KEY(dictionary) REFERENCES dictionaries (id),
   CONSTRAINT fk_message_sources_blob FOREIGN KEY(blob) REFERENCES blobs (id)

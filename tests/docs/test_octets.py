@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from daemon.jobs import pack
+from daemon.jobs import index, pack
 from daemon.store import archive
 from daemon.store.database import Database
 from daemon.store.packing import Packer
@@ -15,7 +15,12 @@ from tests import corpus
 from tests.docs.test_readme import fenced
 from tests.doubles import house
 
-LETTERS = [*corpus.small(80), *(one.octets for one in corpus.letters(40))]
+FILE = b"\r\n".join([b"a file in letters"] * 2000)
+SHARING = [
+    b"Subject: %d\r\nContent-Type: application/x-file\r\nContent-Disposition: attachment\r\n\r\n" % number + FILE
+    for number in range(2)
+]
+LETTERS = [*corpus.small(80), *(one.octets for one in corpus.letters(40)), *SHARING]
 
 
 def archived(url: str, packer: Packer) -> None:
@@ -25,6 +30,7 @@ def archived(url: str, packer: Packer) -> None:
         incoming = [archive.Incoming(uidl=str(n), spool=Spool.of(one)) for n, one in enumerate(LETTERS)]
         archive.add(tx, "home", incoming, datetime(2026, 11, 25, tzinfo=UTC), packer)
     context = house.context(database, house.Clock(), packer=packer)
+    index.index(database, now=context.clock, stop=context.stop, progress=context.pulse)
     pack.pack(context)
     database.dispose()
 
@@ -50,4 +56,4 @@ def test_the_python_snippet_reads_what_is_compressed(sqlite_url: str, monkeypatc
     if sys.version_info >= (3, 14):
         script = script.replace("from backports import zstd", "from compression import zstd")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert ("identity zstd\n", "") == (done.stdout, done.stderr)
+    assert ("blob identity zstd\n", "") == (done.stdout, done.stderr)

@@ -89,6 +89,11 @@ def for_update(conn: Connection, query: Select[Any], *, skip_locked: bool = Fals
     return query if kind_of(conn) == SQLITE else query.with_for_update(skip_locked=skip_locked)
 
 
+def for_share(conn: Connection, query: Select[Any]) -> Select[Any]:
+    """Keep the rows that are read from being deleted by others until the end of the transaction, as a foreign key does."""
+    return query if kind_of(conn) == SQLITE else query.with_for_update(read=True, key_share=True)
+
+
 def lock(tx: Connection, table: Table, ids: Collection[int]) -> None:
     """Lock rows by their `id`, in its order, before they are read and written. SQLite's transaction holds the whole file already."""
     if kind_of(tx) != SQLITE:

@@ -42,6 +42,9 @@ _NORMALISE: Final = "\n".join(
     for column in WRITTEN_TIMES
 )
 
+_FREE_BLOB: Final = (
+    "DELETE FROM blobs WHERE id = OLD.blob AND NOT EXISTS (SELECT 1 FROM message_sources WHERE blob = OLD.blob);"
+)
 _KEPT_SQLITE: Final = {
     "outbox_inserted": f"""\
 CREATE TRIGGER outbox_inserted AFTER INSERT ON outbox BEGIN
@@ -90,9 +93,14 @@ CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
   UPDATE outbox_recipients SET report = NULL WHERE report = OLD.id;
   UPDATE suppressions SET report = NULL WHERE report = OLD.id;
 END""",
-    "message_sources_deleted": """\
+    "message_sources_deleted": f"""\
 CREATE TRIGGER message_sources_deleted AFTER DELETE ON message_sources WHEN OLD.blob IS NOT NULL BEGIN
-  DELETE FROM blobs WHERE id = OLD.blob AND NOT EXISTS (SELECT 1 FROM message_sources WHERE blob = OLD.blob);
+  {_FREE_BLOB}
+END""",
+    "message_sources_changed": f"""\
+CREATE TRIGGER message_sources_changed AFTER UPDATE OF blob ON message_sources
+WHEN OLD.blob IS NOT NULL AND OLD.blob IS NOT NEW.blob BEGIN
+  {_FREE_BLOB}
 END""",
     "dictionaries_kept": """\
 CREATE TRIGGER dictionaries_kept BEFORE DELETE ON dictionaries
@@ -178,15 +186,13 @@ _KEPT_POSTGRESQL: Final = {
     " WHEN (NEW.status = 'queued' AND OLD.status IN ('failed', 'partial', 'expired', 'cancelled', 'in_doubt'))"
     " EXECUTE FUNCTION outbox_asked_again()",
     # Whoever points at a blob holds its row (by the foreign key); locked first, what he has committed is seen here.
-    "function message_sources_deleted()": _function(
-        "message_sources_deleted",
-        """\
-  PERFORM 1 FROM blobs WHERE id = OLD.blob FOR UPDATE;
-  DELETE FROM blobs WHERE id = OLD.blob AND NOT EXISTS (SELECT 1 FROM message_sources WHERE blob = OLD.blob);""",
-        "NULL",
+    "function message_sources_freed()": _function(
+        "message_sources_freed", f"  PERFORM 1 FROM blobs WHERE id = OLD.blob FOR UPDATE;\n  {_FREE_BLOB}", "NULL"
     ),
     "trigger message_sources_deleted on message_sources": "CREATE TRIGGER message_sources_deleted AFTER DELETE ON message_sources"
-    " FOR EACH ROW WHEN (OLD.blob IS NOT NULL) EXECUTE FUNCTION message_sources_deleted()",
+    " FOR EACH ROW WHEN (OLD.blob IS NOT NULL) EXECUTE FUNCTION message_sources_freed()",
+    "trigger message_sources_changed on message_sources": "CREATE TRIGGER message_sources_changed AFTER UPDATE OF blob ON message_sources"
+    " FOR EACH ROW WHEN (OLD.blob IS NOT NULL AND OLD.blob IS DISTINCT FROM NEW.blob) EXECUTE FUNCTION message_sources_freed()",
     "function outbox_notify()": _function("outbox_notify", "  PERFORM pg_notify('postroom_outbox', '');", "NULL"),
     "trigger outbox_notify on outbox": "CREATE TRIGGER outbox_notify AFTER INSERT OR UPDATE OF status, next_attempt_at ON outbox"
     " FOR EACH ROW WHEN (NEW.next_attempt_at IS NOT NULL) EXECUTE FUNCTION outbox_notify()",
