@@ -85,11 +85,10 @@ def _base64(buffer: Octets, start: int, end: int, notes: Notes) -> Iterator[byte
     """Pass over what is no base64; padding ends it, and may be missing. Half of the work of an index, so sound pieces are taken whole."""
     rest = padding = b""
     for at, behind in pairwise(_groups(buffer, start, end)):
-        piece = buffer[at:behind]
-        if not rest and (octets := _sound(piece)) is not None:
+        if not rest and (octets := _sound(buffer, at, behind)) is not None:
             yield octets
             continue
-        raw = piece.translate(None, _BASE64_BLANKS)
+        raw = buffer[at:behind].translate(None, _BASE64_BLANKS)
         letters = raw.translate(None, _BASE64_JUNK)
         if len(letters) != len(raw):
             notes.add(Defect.BASE64_DAMAGED)
@@ -124,10 +123,11 @@ def _is_blank(buffer: Octets, start: int, end: int) -> bool:
     return not any(piece.translate(None, _BASE64_BLANKS + b"=") for piece in pieces)
 
 
-def _sound(piece: bytes) -> bytes | None:
+def _sound(buffer: Octets, start: int, end: int) -> bytes | None:
     """Decode what is nothing but whole groups of letters and blanks, as nearly all is; None if there is more to it."""
-    if b"=" in piece:
+    if buffer.find(b"=", start, end) >= 0:
         return None
+    piece = memoryview(buffer)[start:end] if isinstance(buffer, bytes) else buffer[start:end]
     try:
         return pybase64.b64decode(piece, ignorechars=_BASE64_BLANKS)
     except binascii.Error:
