@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Final
 
-PARTS_HELD: Final = 2  # in memory: what is looked for may lie across two
+PARTS_HELD: Final = 4  # in memory, 16 MiB: most large messages are read once; what is looked for may lie across two
 
 
 class Source:
