@@ -84,6 +84,7 @@ def main() -> None:
         ("small text (tests/corpus), later", "small", corpus.small(given.letters), True),
         ("small (tests/benchmarks), later", "small", letters.small(given.letters), True),
         ("with attachments", "attachments", letters.mixed(given.attachments), False),
+        ("one of 1 MB that comes 20 times", "attachments", letters.repeated(20), False),
     ):
         ratio = measured(contents, settled=settled)
         print(f"| {name} | {' | '.join(f'{one:.3f}' for one in ratio)} | {TARGETS[kind]} |", flush=True)

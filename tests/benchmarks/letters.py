@@ -55,6 +55,14 @@ def mixed(count: int, seed: int = 1) -> Iterator[bytes]:
         yield _head(random, f"mixed.{seed}.{number}") + body
 
 
+def repeated(count: int) -> Iterator[bytes]:
+    """Give letters that all have one and the same attachment of 1 MB, and 2 kB of text of their own."""
+    attachment = _attachment(Random("repeated"), 1_000_000, 'filename="report.bin"')
+    for number in range(count):
+        random = Random(f"repeated:{number}")
+        yield _head(random, f"repeated.{number}") + _multipart(random, "mixed", _text_part(random, 30), attachment)
+
+
 def huge(octets: int) -> Iterator[bytes]:
     """Give one letter with an attachment, of about `octets` as it is sent."""
     random = Random(f"huge:{octets}")

@@ -1,14 +1,9 @@
 """Attachments that repeat stand in the database once, and every letter is at every instant what came."""
 
 import base64
-import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -22,7 +17,7 @@ from sqlalchemy import text
 from daemon import errors
 from daemon.jobs import index, pack, share
 from daemon.jobs.context import Context
-from daemon.store import archive, blobs, holds, repacking, sharing, sizes, sources, verifying
+from daemon.store import archive, holds, sharing, sizes, sources, verifying
 from daemon.store.database import Database
 from daemon.store.packing import Packer
 from daemon.store.sharing import Cut, Piece
@@ -284,121 +279,3 @@ def test_no_part_is_written_over_what_is_still_to_be_read(parts: list[tuple[int,
             within = [one for one in found if one.start < begin + octets and one.end > begin]
             assert all(one.is_shared for one in within)
     assert [Piece(0, 60, is_shared=False)] == sharing.pieces(Cut([60], [False]), [(0, 30), (50, 70)])
-
-
-# --- stopped in between ---------------------------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """Like SIGKILL, as far as the database can tell: nothing of ours runs on."""
-
-
-@pytest.mark.parametrize("step", ["keep", "cut", "part", "proven", "recut", "note", "pulse"])
-def test_a_run_that_is_killed_is_gone_on_with(context: Context, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """Killed at each of these steps, again and again: all letters are whole, and in the end all share."""
-    letters = [attached(encoded(FILE), encoded(LOGO), subject=str(n)) for n in range(3)]
-    expected = dict(zip(fill(context, *letters), letters, strict=True))
-    module = {"keep": blobs, "cut": sharing, "recut": sharing, "note": repacking}.get(step, sources)
-
-    def killing(original: Callable[..., Any], after: int) -> Callable[..., Any]:
-        calls = iter(range(after, -1, -1))
-
-        def run(*given: object, **named: object) -> object:
-            done = original(*given, **named)
-            if next(calls, 0) == 0:
-                raise Killed
-            return done
-
-        return run
-
-    was_killed = False
-    for after in (0, 1, 3):
-        with monkeypatch.context() as patched:
-            around = context
-            if step == "pulse":
-                around = replace(context, pulse=killing(lambda: None, after))
-            else:
-                patched.setattr(module, step, killing(getattr(module, step), after))
-            try:
-                pack.pack(around)
-            except Killed:
-                was_killed = True
-        assert_whole(context.database, expected)
-        assert all(count for _, count in users(context.database)), "no blob without a letter"
-    assert was_killed
-    pack.pack(context)
-    assert_whole(context.database, expected)
-    assert [3, 3] == [count for _, count in users(context.database)]
-
-
-def test_a_letter_that_can_t_be_read_back_stays_as_it_is(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is wrong with it, or with the blob; others are gone on with."""
-    letters = [attached(encoded(FILE), subject=str(n)) for n in range(3)]
-    ids = fill(context, *letters)
-    with context.database.transaction() as tx:
-        tx.execute(
-            text("UPDATE message_sources SET content = :octets WHERE message = :id"), {"octets": b"x", "id": ids[0]}
-        )
-    pack.pack(context)
-    assert [2] == [count for _, count in users(context.database)]
-    assert [(1,)] == rows(context.database, f"SELECT count(*) FROM message_sources WHERE message = {ids[0]}")
-    with context.database.transaction() as tx:
-        tx.execute(text("UPDATE blobs SET content = :octets, encoding = 'identity'"), {"octets": b"x"})
-    more = attached(encoded(FILE), subject="more")
-    (message,) = fill(context, more, start=3)
-    pack.pack(context)
-    assert_whole(context.database, {message: more})
-    assert [2] == [count for _, count in users(context.database)]
-
-
-PACKING = """
-import os
-import signal
-import sys
-import time
-
-from daemon.jobs import pack, share
-from daemon.store.database import Database
-from tests.doubles import house
-
-share.PAUSE_SECONDS = 0.0
-for seconds in map(float, sys.stdin):
-    child = os.fork()
-    if not child:
-        pack.pack(house.context(Database(sys.argv[1]), house.Clock()))
-        os._exit(0)
-    if seconds:
-        time.sleep(seconds)
-        os.kill(child, signal.SIGKILL)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-def test_letters_are_whole_after_sigkill_at_any_instant(sqlite_url: str) -> None:
-    """A process that packs is killed for good, a little later each time; the last one gets through."""
-    database = Database(sqlite_url)
-    files = [Random(n).randbytes(200_000) for n in range(4)]
-    letters = [attached(encoded(files[n % 4]), encoded(files[n % 3]), subject=str(n)) for n in range(24)]
-    context = house.context(database, house.Clock())
-    expected = dict(zip(fill(context, *letters), letters, strict=True))
-    random, codes = Random("instants"), list[int]()
-    process = subprocess.Popen(
-        [sys.executable, "-c", PACKING, sqlite_url],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process, process.stdin, process.stdout:
-        for latest in (0.02, 0.04, 0.08, 0.16, 0.32, 0):
-            process.stdin.write(f"{latest * random.uniform(0.5, 1)}\n")
-            process.stdin.flush()
-            codes.append(int(process.stdout.readline()))
-            assert_whole(database, expected)
-            assert all(count for _, count in users(database)), "no blob without a letter"
-    assert (-signal.SIGKILL, 0) == (codes[0], codes[-1])
-    assert 48 == sum(count for _, count in users(database))
-    database.dispose()
