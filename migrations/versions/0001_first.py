@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 # What env.py makes after this revision (`digest` of daemon/store/dialect/triggers.py and views.py).
-TRIGGERS = {"sqlite": "de4f4468403a10f6", "postgresql": "50d5a952185e665b"}
+TRIGGERS = {"sqlite": "3d2a95f9535fa6f1", "postgresql": "50d5a952185e665b"}
 VIEWS = {"sqlite": "92d58e332dfc55a6", "postgresql": "7e757d0ffed3f478"}
 
 

@@ -102,6 +102,11 @@ CREATE TRIGGER message_sources_changed AFTER UPDATE OF blob ON message_sources
 WHEN OLD.blob IS NOT NULL AND OLD.blob IS NOT NEW.blob BEGIN
   {_FREE_BLOB}
 END""",
+    # Not the foreign key alone, which most programs have off: a message on hold needs its blobs.
+    "blobs_kept": """\
+CREATE TRIGGER blobs_kept BEFORE DELETE ON blobs WHEN EXISTS (SELECT 1 FROM message_sources WHERE blob = OLD.id) BEGIN
+  SELECT RAISE(ABORT, 'blobs: messages have their octets from this one');
+END""",
     "dictionaries_kept": """\
 CREATE TRIGGER dictionaries_kept BEFORE DELETE ON dictionaries
 WHEN EXISTS (SELECT 1 FROM message_sources WHERE dictionary = OLD.id) BEGIN
