@@ -198,7 +198,10 @@ def test_a_large_attachment_is_shared_in_pieces(context: Context, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("damage", "expected"),
-    [("UPDATE blobs SET content = x'00'", ["message", "message", "blob"]), ("DROP TRIGGER blobs_kept; DELETE FROM blobs", ["message"] * 2)],
+    [
+        ("UPDATE blobs SET content = x'00'", ["message", "message", "blob"]),
+        ("DROP TRIGGER blobs_kept; DELETE FROM blobs", ["message"] * 2),
+    ],
 )
 def test_a_broken_blob_is_named_with_the_messages_that_need_it(
     sqlite_url: str, damage: str, expected: list[str]
