@@ -179,12 +179,12 @@ def test_a_blob_that_is_found_while_its_last_user_goes(
 
 def test_a_large_letter_is_never_held_whole(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (sources, sharing):
-        monkeypatch.setattr(module, "SOURCE_PART_OCTETS", 100_000)
-    letters = [attached(encoded(Random("a film").randbytes(5_000_000)), subject=str(n)) for n in range(2)]
+        monkeypatch.setattr(module, "SOURCE_PART_OCTETS", 50_000)
+    letters = [attached(encoded(Random("a film").randbytes(2_500_000)), subject=str(n)) for n in range(2)]
     fill(context, *letters)
     tracemalloc.start()
     pack.pack(context)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 30 * 100_000
+    assert peak < 30 * 50_000
     assert 69 == len(users(context.database))
