@@ -33,9 +33,9 @@ from daemon.store.packing import Packer
 
 GRACE_SECONDS: Final = 9.0  # from SIGTERM until sockets are closed; systemd's TimeoutStopSec must be longer
 GARBAGE_THRESHOLD: Final = 50_000  # objects between two looks; a listing of 20,000 messages makes some 100,000
-M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3  # malloc.h of glibc
+M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1  # malloc.h of glibc
 HEAPS: Final = 2
-RETURNED_OCTETS: Final = 1_048_576  # what is as large goes back to the system when it is freed
+RETURNED_OCTETS: Final = 2_097_152  # what is as large goes back to the system when it is freed
 START_AGAIN_SECONDS: Final = 10.0  # between two looks at a database that does not answer yet
 START_PATIENCE_SECONDS: Final = 300.0  # for one of them: a server that is there, and slow
 PACK_SECONDS: Final = 1.0  # of a `fetch`: whoever runs it by cron stores less by and by, and does not wait for it
@@ -284,6 +284,7 @@ def share_heaps() -> None:
     if mallopt is not None:
         mallopt(M_ARENA_MAX, HEAPS)
         mallopt(M_MMAP_THRESHOLD, RETURNED_OCTETS)
+        mallopt(M_TRIM_THRESHOLD, 4 * RETURNED_OCTETS)
 
 
 def serve(

@@ -140,6 +140,7 @@ class _House:
         app.configure_trace(self.settings)
         self.database = app.open_database(self.settings)
         self.context = app.context_of(self.settings, self.database)
+        app.share_heaps()
         app.settle()
         return {}
 
