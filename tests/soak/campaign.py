@@ -153,7 +153,8 @@ class Campaign:
         figures.visits = figures.reports.total()
         figures.doubts = books.rows("SELECT count(*) FROM outbox_attempts WHERE outcome = 'in_doubt'")[0][0]
         figures.broken += verdict.broken(self._world, books)
-        for what, grown in verdict.growth(figures.samples).items():
+        grew = verdict.growth(figures.samples) if figures.hours >= verdict.WARM_HOURS else {}
+        for what, grown in grew.items():
             if grown > verdict.MOST_GROWTH[what]:
                 figures.broken.append(f"{what} grew by {grown:,.0f}")
         verify = subprocess.run([sys.executable, "-m", "daemon", "db", "verify"], cwd=self._database.parent, env=environment(), capture_output=True, text=True, check=False)  # fmt: skip
