@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _metrics(self) -> None:
         house = self.house
         try:
-            page = metrics.Metrics(house.database, house.version).page(house.now(), [*house.stuck(), *house.troubles()])
+            page = metrics.page(house.database, house.version, house.now(), [*house.stuck(), *house.troubles()])
         except errors.NotFound as error:
             self._say(501, f"{error}\n".encode())
         else:

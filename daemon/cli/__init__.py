@@ -104,9 +104,9 @@ def _exit_code_of(error: OSError) -> int:
 
 def _show_version(ctx: click.Context, _option: click.Parameter, is_asked: bool) -> None:
     if is_asked and not ctx.resilient_parsing:
-        from importlib import metadata
+        from daemon.cli import house
 
-        click.echo(f"postroom {metadata.version('postroom')}")
+        click.echo(f"postroom {house.version()}")
         ctx.exit()
 
 

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -268,7 +269,7 @@ class Maildir:
 # --- one file -------------------------------------------------------------------------------------------------------
 
 
-class _Growing:
+class _Growing(ABC):
     """A file that grows under the name `.NAME.part` and gets its own at the end; what a kill left behind the journal is cut off."""
 
     def __init__(self, path: Path, purpose: dict[str, Any]) -> None:
@@ -297,8 +298,9 @@ class _Growing:
         self._last = copy.id
         return True
 
+    @abstractmethod
     def _octets(self, copy: Copy, columns: Columns) -> Iterator[bytes]:
-        raise NotImplementedError
+        """Give a message as it stands in the file."""
 
     def save(self) -> None:
         """Sync the file, then say so."""

@@ -18,6 +18,7 @@ from daemon.store import export as store_export
 from daemon.store.database import Database
 from daemon.wire.spool import Spool
 from tests.doubles.house import NOW
+from tests.doubles.kills import Killed
 
 LETTERS = [
     b"From: bob@example.net\r\nSubject: a/b ../c\r\n\r\nFrom here\r\n>From there\r\nText\r\n",
@@ -103,10 +104,6 @@ def test_what_can_not_be_is_refused(letters: Database, tmp_path: Path) -> None:
 
 
 # --- cut short ------------------------------------------------------------------------------------------------------
-
-
-class Killed(BaseException):
-    """What SIGKILL is to a process."""
 
 
 @pytest.fixture

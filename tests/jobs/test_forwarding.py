@@ -20,12 +20,9 @@ from daemon.mail.account import Account, First, Smtp
 from daemon.store import archive, prune
 from daemon.store.database import Database
 from tests.doubles import house
+from tests.doubles.kills import Killed
 
 TARGET = "anna@elsewhere.example"
-
-
-class Killed(BaseException):
-    """The process is gone, as far as the job can tell."""
 
 
 def account(pop3: Pop3Server, smtp: SmtpServer | None = None, *, forward: str | None = TARGET, **more: Any) -> Account:

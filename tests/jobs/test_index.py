@@ -16,6 +16,7 @@ from daemon.store.database import Database
 from daemon.wire.spool import Spool
 from tests import corpus
 from tests.doubles import house
+from tests.doubles.kills import Killed
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SAMPLE = letters.sample()
@@ -245,10 +246,6 @@ def test_another_parser_that_reads_the_same_changes_its_version_alone(
         tx.execute(text(f"UPDATE messages SET parser_version = {parse.PARSER_VERSION - 1}"))
     assert expected == derived(database)
     searches_soundly(database)
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 def test_a_killed_reindex_goes_on_where_it_was(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

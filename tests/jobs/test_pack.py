@@ -1,8 +1,6 @@
 """Packing behind everything else: what is stored gets smaller, and is at every instant what came."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -15,6 +13,7 @@ from daemon.store.packing import Packer
 from daemon.wire.spool import Spool
 from tests import corpus
 from tests.doubles import house
+from tests.doubles.kills import Killed, killing
 
 LETTERS = [*corpus.small(60), *(one.octets for one in corpus.letters(20))]
 
@@ -81,25 +80,10 @@ def test_another_setting_rewrites_what_is_there(context: Context) -> None:
     )
 
 
-class Killed(BaseException):
-    """Like SIGKILL, as far as the database can tell: nothing of ours runs on."""
-
-
 @pytest.mark.parametrize("step", ["rewrite", "note", "page", "pulse"])
 def test_a_run_that_is_killed_is_gone_on_with(context: Context, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Killed at each of these steps, again and again: all letters are whole, and in the end all are packed."""
     fill(context)
-
-    def killing(original: Callable[..., Any], after: int) -> Callable[..., Any]:
-        calls = iter(range(after, -1, -1))
-
-        def run(*given: object, **named: object) -> object:
-            done = original(*given, **named)
-            if next(calls, 0) == 0:
-                raise Killed
-            return done
-
-        return run
 
     for after in (0, 1, 2, 4):
         with monkeypatch.context() as patched:

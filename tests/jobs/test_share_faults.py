@@ -6,11 +6,9 @@ import subprocess
 import sys
 import threading
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 from sqlalchemy import insert, text
@@ -21,13 +19,10 @@ from daemon.store import blobs, repacking, sharing, sources
 from daemon.store.database import Database, Transaction
 from daemon.store.source_tables import message_sources
 from tests.doubles import house
+from tests.doubles.kills import Killed, killing
 from tests.jobs.test_share import FILE, LOGO, _no_pause, assert_whole, attached, encoded, fill, rows, users
 
 __all__ = ["_no_pause"]  # a fixture
-
-
-class Killed(BaseException):
-    """Like SIGKILL, as far as the database can tell: nothing of ours runs on."""
 
 
 @pytest.mark.parametrize("step", ["keep", "cut", "part", "proven", "recut", "note", "pulse"])
@@ -36,17 +31,6 @@ def test_a_run_that_is_killed_is_gone_on_with(context: Context, monkeypatch: pyt
     letters = [attached(encoded(FILE), encoded(LOGO), subject=str(n)) for n in range(3)]
     expected = dict(zip(fill(context, *letters), letters, strict=True))
     module = {"keep": blobs, "cut": sharing, "recut": sharing, "note": repacking}.get(step, sources)
-
-    def killing(original: Callable[..., Any], after: int) -> Callable[..., Any]:
-        calls = iter(range(after, -1, -1))
-
-        def run(*given: object, **named: object) -> object:
-            done = original(*given, **named)
-            if next(calls, 0) == 0:
-                raise Killed
-            return done
-
-        return run
 
     was_killed = False
     for after in (0, 1, 3):
